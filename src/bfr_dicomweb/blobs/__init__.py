@@ -1,0 +1,1 @@
+"""The bytes: where stored objects live and how they get there safely."""

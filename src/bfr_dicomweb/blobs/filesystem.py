@@ -1,0 +1,296 @@
+"""Stored objects as plain files under one folder.
+
+Layout, published so that the catalogue can be rebuilt from it::
+
+    objects/<day>/<bucket>/<name>.dcm    one stored object, the bytes as they were received
+    staging/<process>/<key, '/' as '+'>  an object on its way in (same file, hard link)
+    staging/<process>/lock               held with flock while its process lives
+
+A key is ``<day>/<bucket>/<name>``. Buckets hold at most ``BUCKET_SIZE`` objects
+of one process and one day, so that a group of objects shares one folder to flush.
+
+How an object gets in, each step safe to be cut off after:
+
+1. the bytes are written to staging and flushed (`Staged.seal`);
+2. the file is hard linked into ``objects`` and the folder flushed (`place`);
+3. the caller commits the catalogue row that names the key;
+4. the staging link is removed (`settle`), or, when the catalogue did not take the
+   object, both links are (`withdraw`).
+
+A staging entry of a dead process is therefore an object whose commit is in doubt:
+`FileBlobStore.doubtful` yields its key, and the catalogue decides between settle
+and withdraw. Nothing has to search ``objects`` for strays.
+"""
+
+import errno
+import fcntl
+import hashlib
+import itertools
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from bfr_dicomweb.errors import StorageFull, Unavailable
+
+BUCKET_SIZE: Final = 1000
+CHUNK_BYTES: Final = 1 << 20
+SUFFIX: Final = ".dcm"
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Staged:
+    """One object on its way in; used by one thread at a time."""
+
+    def __init__(self, key: str, path: Path) -> None:
+        self.key = key
+        self.path = path
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append.
+
+        Raises:
+            StorageFull: the file system or the quota is exhausted.
+        """
+        self._digest.update(data)
+        view = memoryview(data)
+        with translated_os_errors():
+            while view:
+                view = view[os.write(self._file, view) :]
+        self.size_bytes += len(data)
+
+    def seal(self) -> bytes:
+        """Flush to stable storage; no more writes. Gives the SHA-256 of the bytes."""
+        try:
+            with translated_os_errors():
+                os.fsync(self._file)
+        finally:
+            self._close()
+        return self._digest.digest()
+
+    def discard(self) -> None:
+        self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class translated_os_errors:  # noqa: N801  a context manager, read as a verb phrase
+    """Tell "no room" (StorageFull) from other trouble with the disk (Unavailable)."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            if error.errno in FULL:
+                raise StorageFull("no room is left on the storage device") from error
+            raise Unavailable(f"the storage device failed: {error.strerror}") from error
+
+
+class FileBlobStore:
+    """The blob store of one process. All methods block; call them in threads.
+
+    Args:
+        root: Folder of the store; made when missing. Its file system must have
+            hard links, flock and an fsync that means it.
+        reserve_bytes: Free space that stores leave untouched, so that the
+            catalogue beside the objects can still be written.
+    """
+
+    def __init__(self, root: Path, *, reserve_bytes: int = 0) -> None:
+        self.objects = root / "objects"
+        self.staging = root / "staging"
+        self._reserve_bytes = reserve_bytes
+        self._own: Path | None = None
+        self._lock = -1
+        self._serial = itertools.count()
+        self._naming = threading.Lock()
+        self._bucket = ""
+        self._left_in_bucket = 0
+
+    def open(self) -> None:
+        self.objects.mkdir(parents=True, exist_ok=True)
+        self.staging.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        if self._own is not None:
+            os.close(self._lock)
+            with suppress(OSError):
+                (self._own / "lock").unlink()
+                self._own.rmdir()
+            self._own = None
+
+    def stage(self) -> Staged:
+        """Begin to receive one object.
+
+        Raises:
+            StorageFull: less than the reserve is free.
+        """
+        with translated_os_errors():
+            with self._naming:
+                own = self._own or self._claim_staging()
+                key = self._next_key()
+            if self._reserve_bytes:
+                room = os.statvfs(own)
+                if room.f_bavail * room.f_frsize < self._reserve_bytes:
+                    raise StorageFull("the storage device is down to its reserve")
+            return Staged(key, own / key.replace("/", "+"))
+
+    def place(self, staged: Iterable[Staged]) -> None:
+        """Make sealed objects part of the store, durably, before their rows commit."""
+        folders: set[Path] = set()
+        with translated_os_errors():
+            for one in staged:
+                target = self.path(one.key)
+                if target.parent not in folders:
+                    self._make_folder(target.parent)
+                    folders.add(target.parent)
+                os.link(one.path, target)
+            for folder in folders:
+                _flush_folder(folder)
+            if self._own is not None:
+                _flush_folder(self._own)
+
+    def settle(self, keys: Iterable[str], folder: Path | None = None) -> None:
+        """The catalogue has these objects: their staging links have done their work."""
+        own = folder or self._own
+        for key in keys:
+            if own is not None:
+                (own / key.replace("/", "+")).unlink(missing_ok=True)
+
+    def displace(self, keys: Iterable[str]) -> None:
+        """Undo `place`; the objects are in staging still and may be placed again."""
+        for key in keys:
+            self.path(key).unlink(missing_ok=True)
+
+    def withdraw(self, keys: Iterable[str], folder: Path | None = None) -> None:
+        """The catalogue does not have these objects: forget them."""
+        gone = list(keys)
+        self.displace(gone)
+        self.settle(gone, folder)
+
+    def doubtful(self) -> Iterator[tuple[Path, list[str]]]:
+        """Staging folders of dead processes with the keys whose commit is in doubt.
+
+        The folder stays locked while the consumer holds the pair, and is removed
+        when it comes back for the next.
+        """
+        for folder in sorted(self.staging.iterdir()) if self.staging.is_dir() else ():
+            if folder == self._own or not folder.is_dir():
+                continue
+            lock = _try_lock(folder / "lock")
+            if lock is None:
+                continue
+            try:
+                names = [entry.name for entry in folder.iterdir() if entry.name != "lock"]
+                yield folder, [name.replace("+", "/") for name in names]
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+    def path(self, key: str) -> Path:
+        return self.objects / (key + SUFFIX)
+
+    def keys(self) -> Iterator[str]:
+        """Every stored object, oldest day first."""
+        for day in sorted(self.objects.iterdir()):
+            for bucket in sorted(day.iterdir(), key=lambda path: (path.stat().st_mtime, path.name)):
+                for file in sorted(bucket.iterdir()):
+                    if file.suffix == SUFFIX:
+                        yield f"{day.name}/{bucket.name}/{file.stem}"
+
+    def is_in_flight(self, key: str) -> bool:
+        """Whether some process is still storing it, or died while it was."""
+        name = key.replace("/", "+")
+        return any((folder / name).exists() for folder in self.staging.iterdir())
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes ``start`` up to ``stop`` of an object.
+
+        Raises:
+            Unavailable: the file is missing, unreadable or shorter than that.
+        """
+        with translated_os_errors():
+            file = os.open(self.path(key), os.O_RDONLY)
+            try:
+                return read_exactly(file, start, stop)
+            finally:
+                os.close(file)
+
+    def digest(self, key: str) -> tuple[bytes, int]:
+        """SHA-256 and size of what is on the disk now."""
+        digest, size = hashlib.sha256(), 0
+        with translated_os_errors(), self.path(key).open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+        return digest.digest(), size
+
+    def _claim_staging(self) -> Path:
+        own = self.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
+        own.mkdir(parents=True)
+        lock = _try_lock(own / "lock")
+        if lock is None:
+            raise Unavailable("the staging folder of this process is locked by another")
+        self._own, self._lock = own, lock
+        return own
+
+    def _next_key(self) -> str:
+        day = datetime.now(UTC).strftime("%Y%m%d")
+        if self._left_in_bucket == 0 or not self._bucket.startswith(day):
+            self._bucket = f"{day}/{secrets.token_hex(5)}"
+            self._left_in_bucket = BUCKET_SIZE
+        self._left_in_bucket -= 1
+        return f"{self._bucket}/{next(self._serial):08x}{secrets.token_hex(2)}"
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        _flush_folder(folder.parent)
+        _flush_folder(folder.parent.parent)
+
+
+def read_exactly(file: int, start: int, stop: int) -> bytes:
+    data = os.pread(file, stop - start, start)
+    if len(data) == stop - start:
+        return data
+    # Linux reads at most 0x7ffff000 bytes in one call
+    pieces, position = [data], start + len(data)
+    while position < stop and (more := os.pread(file, stop - position, position)):
+        pieces.append(more)
+        position += len(more)
+    if position < stop:
+        raise Unavailable("a stored file is shorter than the catalogue says")
+    return b"".join(pieces)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(path: Path) -> int | None:
+    """An flock on the file, or None when a living process holds it."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o640)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle

@@ -1,0 +1,203 @@
+"""The route table: the one place where a resource, its method and its handler meet.
+
+Routes, `openapi/`, and later the Capabilities answer and the conformance statement
+are all made from `ENDPOINTS`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM
+from bfr_dicomweb.dicomweb import health, qido, stow, wado
+from bfr_dicomweb.errors import NotAllowed
+
+Handler = Callable[[Request], Awaitable[Response]]
+ROOT: Final = "/dicomweb"
+
+STUDY: Final = "/studies/{study}"
+SERIES: Final = "/studies/{study}/series/{series}"
+INSTANCE: Final = "/studies/{study}/series/{series}/instances/{instance}"
+
+MULTIPART_DICOM: Final = f'multipart/related; type="{DICOM}"'
+MULTIPART_XML: Final = f'multipart/related; type="{DICOM_XML}"'
+MULTIPART_BULK: Final = f'multipart/related; type="{OCTET_STREAM}"'
+COMPRESSED: Final = "multipart/related; type=<compressed bulkdata media type>"
+PROBLEM: Final = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A query parameter; `kind` is its JSON schema type."""
+
+    name: str
+    kind: Literal["string", "integer", "boolean"] = "string"
+    meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One transaction on one resource.
+
+    Attributes:
+        path: Below the base URI, or below the origin for `section` "".
+        section: Of PS3.18.
+        statuses: Every status that the handler answers with beside 500.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+    transaction: str
+    section: str
+    summary: str
+    produces: tuple[str, ...]
+    statuses: tuple[int, ...]
+    consumes: tuple[str, ...] = ()
+    query: tuple[Param, ...] = ()
+
+    @property
+    def full_path(self) -> str:
+        return ROOT + self.path if self.section else self.path
+
+
+ACCEPT: Final = Param("accept", meaning="Media types, instead of the Accept header (8.3.3.1).")
+SEARCH: Final = (
+    Param("limit", "integer", "Most matches wanted."),
+    Param("offset", "integer", "Matches to pass over."),
+    Param("includefield", meaning="Attributes wanted beside the usual ones, or all."),
+    Param("fuzzymatching", "boolean", "Phonetic matching of person names."),
+    Param("emptyvaluematching", "boolean", 'A value of "" matches empty attributes.'),
+    Param("multiplevaluematching", "boolean", "Several values must all be present."),
+    ACCEPT,
+)
+
+FOUND: Final = (200, 206, 304, 400, 404, 406, 416, 503)
+SEARCHED: Final = (200, 204, 400, 406, 503)
+
+
+def _search(path: str, handler: Handler, what: str) -> Endpoint:
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        transaction="Search",
+        section="10.6",
+        summary=f"Search for {what}",
+        query=SEARCH,
+        produces=(DICOM_JSON, MULTIPART_XML),
+        statuses=SEARCHED,
+    )
+
+
+def _store(path: str, what: str) -> Endpoint:
+    return Endpoint(
+        method="POST",
+        path=path,
+        handler=stow.store_instances,
+        transaction="Store",
+        section="10.5",
+        summary=f"Store instances of {what}",
+        consumes=(MULTIPART_DICOM, DICOM),
+        produces=(DICOM_JSON, DICOM_XML),
+        statuses=(200, 202, 400, 406, 409, 411, 413, 415, 503, 507),
+    )
+
+
+def _retrieve(path: str, handler: Handler, summary: str, *produces: str) -> Endpoint:
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        transaction="Retrieve",
+        section="10.4",
+        summary=summary,
+        query=(ACCEPT,),
+        produces=produces,
+        statuses=FOUND,
+    )
+
+
+def _plain(path: str, handler: Handler, summary: str, media_type: str, *statuses: int) -> Endpoint:
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        transaction="Operation",
+        section="",
+        summary=summary,
+        produces=(media_type,),
+        statuses=statuses,
+    )
+
+
+BULK: Final = (MULTIPART_BULK, OCTET_STREAM, COMPRESSED)
+METADATA: Final = (DICOM_JSON, MULTIPART_XML)
+
+# PS3.18 Table 10.3-2, in the order in which a viewer's requests are frequent.
+ENDPOINTS: Final = (
+    _retrieve(f"{INSTANCE}/frames/{{frames}}", wado.retrieve_frames, "Retrieve frames", *BULK),
+    _retrieve(f"{SERIES}/metadata", wado.retrieve_metadata, "Metadata of a series", *METADATA),
+    _retrieve(f"{INSTANCE}/metadata", wado.retrieve_metadata, "Metadata of an instance", *METADATA),
+    _retrieve(f"{STUDY}/metadata", wado.retrieve_metadata, "Metadata of a study", *METADATA),
+    _search("/studies", qido.search_for_studies, "studies"),
+    _search(f"{STUDY}/series", qido.search_for_series, "series of a study"),
+    _search(f"{STUDY}/instances", qido.search_for_instances, "instances of a study"),
+    _search(f"{SERIES}/instances", qido.search_for_instances, "instances of a series"),
+    _search("/series", qido.search_for_series, "series"),
+    _search("/instances", qido.search_for_instances, "instances"),
+    _store("/studies", "any studies"),
+    _store(STUDY, "one study"),
+    _retrieve(INSTANCE, wado.retrieve_instances, "An instance", MULTIPART_DICOM, DICOM, *BULK),
+    _retrieve(SERIES, wado.retrieve_instances, "Instances of a series", MULTIPART_DICOM, *BULK),
+    _retrieve(STUDY, wado.retrieve_instances, "Instances of a study", MULTIPART_DICOM, *BULK),
+    _retrieve(
+        f"{INSTANCE}/bulkdata/{{attribute:path}}", wado.retrieve_bulk_value, "One bulk value", *BULK
+    ),
+    *(
+        _retrieve(f"{target}/{resource}", handler, f"{resource} of {article} {level}", *BULK)
+        for target, article, level in (
+            (INSTANCE, "an", "instance"),
+            (SERIES, "a", "series"),
+            (STUDY, "a", "study"),
+        )
+        for resource, handler in (
+            ("bulkdata", wado.retrieve_bulkdata),
+            ("pixeldata", wado.retrieve_pixel_data),
+        )
+    ),
+    _plain("/health/live", health.live, "Is the process alive", "application/json", 200),
+    _plain("/health/ready", health.ready, "May requests come", "application/json", 200, 503),
+    _plain("/metrics", health.metrics, "Prometheus metrics", "text/plain", 200),
+)
+
+
+def routes() -> list[BaseRoute]:
+    """One route a path, in table order; each knows all the methods of its path."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.full_path, {})[endpoint.method] = endpoint
+    return [Route(path, _Resource(path, methods)) for path, methods in by_path.items()]
+
+
+class _Resource:
+    """The ASGI application of one path: picks the endpoint of the method."""
+
+    def __init__(self, path: str, endpoints: dict[str, Endpoint]) -> None:
+        self._path = path
+        self._endpoints = dict(endpoints)
+        if "GET" in endpoints:
+            self._endpoints["HEAD"] = endpoints["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path_template"] = self._path
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is None:
+            raise NotAllowed((*self._endpoints, "OPTIONS"))
+        response = await endpoint.handler(Request(scope, receive, send))
+        await response(scope, receive, send)

@@ -1,0 +1,279 @@
+"""Store transaction over HTTP (PS3.18 section 10.5)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from bfr_dicomweb.dicom import native_model
+from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, MediaType, Offer
+from bfr_dicomweb.dicomweb.multipart import (
+    MultipartReader,
+    PartBegin,
+    PartData,
+    boundary_of,
+)
+from bfr_dicomweb.dicomweb.service import Service, accept_of, base_uri_of, service_of
+from bfr_dicomweb.errors import (
+    ArchiveError,
+    Conflict,
+    DifferentDuplicate,
+    InvalidMultipart,
+    InvalidObject,
+    InvalidRequest,
+    LengthRequired,
+    StorageFull,
+    StudyMismatch,
+    TooLarge,
+    Unavailable,
+    UnidentifiableObject,
+    UnsupportedMediaType,
+)
+from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.services.store import Outcome, Receiving, StoreResult, is_uid
+
+# Failure Reason (0008,1197), PS3.18 section I.2.2 and PS3.7 Annex C; nearest class wins.
+FAILURE_REASON: Final[dict[type[ArchiveError], int]] = {
+    StorageFull: 0xA700,  # out of resources
+    TooLarge: 0xA700,
+    UnidentifiableObject: 0xA900,  # data set does not match SOP class
+    StudyMismatch: 0xA901,
+    DifferentDuplicate: 0x0111,  # duplicate SOP instance
+    InvalidObject: 0xC000,  # cannot understand
+    UnsupportedMediaType: 0xC000,
+    InvalidMultipart: 0xC000,
+    ArchiveError: 0x0110,  # processing failure
+}
+# Warning Reason (0008,1196), PS3.18 section I.2.1, by the finding that calls for it.
+WARNING_REASON: Final = {"sop-class-mismatch": 0xB007}
+ERROR_COMMENT_LENGTH: Final = 64  # VR LO, PS3.5 Table 6.2-1
+
+_ANSWERS: Final = (Offer(DICOM_JSON, is_default=True), Offer(DICOM_XML))
+
+
+async def store_instances(request: Request) -> Response:
+    """POST /studies and /studies/{study}."""
+    offer = accept_of(request, required=False).select(_ANSWERS)
+    study = request.path_params.get("study")
+    if study is not None and not is_uid(study):
+        raise InvalidRequest("the study of the target resource is no UID")
+    if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
+        raise LengthRequired("a payload with Content-Length or Transfer-Encoding is needed")
+    results = await _receive(request, study)
+    base = base_uri_of(request)
+    report = store_instances_response(results, base)
+    status = status_of(results)
+    headers = {"Cache-Control": "no-store"}
+    if any(result.outcome is not Outcome.REFUSED for result in results):
+        created = report["00081190"].get("Value", [f"{base}/studies"])[0]
+        headers |= {"Location": created, "Content-Location": created}
+    if offer.media_type == DICOM_XML:
+        body = native_model.native_dicom_model(report)
+        return Response(body, status, headers=headers, media_type=DICOM_XML)
+    return Response(orjson.dumps(report), status, headers=headers, media_type=DICOM_JSON)
+
+
+async def _receive(request: Request, study: str | None) -> list[StoreResult]:
+    service = service_of(request)
+    content_type = request.headers.get("content-type", "")
+    if MediaType.parse(content_type).name == DICOM if content_type else False:
+        return await _receive_single(request, service, study)
+    root_type, boundary = boundary_of(content_type)
+    if root_type not in ("", DICOM):
+        raise UnsupportedMediaType(f'taken here: multipart/related; type="{DICOM}", or {DICOM}')
+    payload = _Payload(service, study, MultipartReader(boundary))
+    async with payload:
+        async for chunk in _limited(request, service):
+            await payload.take(chunk)
+        payload.end()
+    return await payload.results()
+
+
+async def _receive_single(
+    request: Request, service: Service, study: str | None
+) -> list[StoreResult]:
+    receiving = await service.archive.store.receive(study_instance_uid=study)
+    try:
+        async for chunk in _limited(request, service):
+            await receiving.write(chunk)
+    except BaseException:
+        await receiving.abort()
+        raise
+    return [await receiving.finish()]
+
+
+async def _limited(request: Request, service: Service) -> AsyncIterator[bytes]:
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        limit = service.max_request_bytes
+        if limit is not None and received > limit:
+            raise TooLarge(f"a request may have at most {limit} bytes")
+        if chunk:
+            yield chunk
+
+
+class _Payload:
+    """The parts of one multipart payload on their way into the store."""
+
+    def __init__(self, service: Service, study: str | None, reader: MultipartReader) -> None:
+        self._store = service.archive.store
+        self._study = study
+        self._reader = reader
+        self._receiving: Receiving | None = None
+        self._results: list[asyncio.Task[StoreResult] | StoreResult] = []
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._receiving is not None:
+            receiving, self._receiving = self._receiving, None
+            await receiving.abort()
+        if isinstance(error, ClientDisconnect) or not isinstance(error, ArchiveError | None):
+            # nobody hears the answer, but what is complete is stored all the same
+            await asyncio.gather(*self._tasks(), return_exceptions=True)
+
+    async def take(self, chunk: bytes) -> None:
+        if self._broken:
+            return
+        try:
+            events = self._reader.feed(chunk)
+        except InvalidMultipart as error:
+            self._break(error)
+            return
+        for event in events:
+            if isinstance(event, PartData):
+                if self._receiving is not None:
+                    # a copy: the view would keep the whole chunk alive
+                    await self._receiving.write(bytes(event.data))
+            elif isinstance(event, PartBegin):
+                await self._begin(event)
+            elif self._receiving is not None:
+                receiving, self._receiving = self._receiving, None
+                self._results.append(receiving.finish())
+
+    def end(self) -> None:
+        """The request has ended; what is not complete by now never will be."""
+        if self._broken:
+            return
+        try:
+            self._reader.close()
+        except InvalidMultipart as error:
+            self._break(error)
+
+    async def results(self) -> list[StoreResult]:
+        """One result a part, in the order of the parts."""
+        done = []
+        for result in self._results:
+            done.append(result if isinstance(result, StoreResult) else await result)  # noqa: PERF401
+        return done
+
+    @property
+    def _broken(self) -> bool:
+        last = self._results[-1] if self._results else None
+        return isinstance(last, StoreResult) and isinstance(last.error, InvalidMultipart)
+
+    def _break(self, error: InvalidMultipart) -> None:
+        if not self._results:
+            raise error
+        self._results.append(_refusal(error))
+
+    async def _begin(self, event: PartBegin) -> None:
+        content_type = event.headers.get("content-type", DICOM)
+        try:
+            media_type = MediaType.parse(content_type).name
+        except InvalidRequest:
+            media_type = ""
+        if media_type == DICOM:
+            self._receiving = await self._store.receive(study_instance_uid=self._study)
+        else:
+            self._results.append(
+                _refusal(UnsupportedMediaType(f"a part is no {DICOM}: its type is not taken"))
+            )
+
+    def _tasks(self) -> list[asyncio.Task[StoreResult]]:
+        return [result for result in self._results if isinstance(result, asyncio.Task)]
+
+
+def _refusal(error: ArchiveError) -> StoreResult:
+    return StoreResult(Outcome.REFUSED, None, "", "", error=error)
+
+
+def status_of(results: Sequence[StoreResult]) -> int:
+    """PS3.18 Table 10.5.3-1, with 507 and 503 for an archive that cannot store now."""
+    errors = [result.error for result in results if result.error is not None]
+    if len(errors) < len(results):
+        warned = any(_warning_reason(result) for result in results)
+        return 202 if errors or warned else 200
+    if any(isinstance(error, StorageFull) for error in errors):
+        return 507
+    if any(isinstance(error, Unavailable) for error in errors):
+        return 503
+    if all(isinstance(error, TooLarge) for error in errors):
+        return 413
+    if all(isinstance(error, UnsupportedMediaType) for error in errors):
+        return 415
+    if any(isinstance(error, Conflict | StudyMismatch) for error in errors):
+        return 409
+    return 400
+
+
+def store_instances_response(results: Sequence[StoreResult], base: str) -> dict[str, Any]:
+    """The Store Instances Response Module (PS3.18 Annex I), as DICOM JSON."""
+    failed, referenced, other = [], [], []
+    studies: set[str] = set()
+    for result in results:
+        if result.error is None and result.ref is not None:
+            studies.add(result.ref.study_instance_uid)
+            referenced.append(_referenced(result, result.ref, base))
+        elif result.sop_instance_uid and result.error is not None:
+            failed.append(_failed(result, result.error))
+        elif result.error is not None:
+            other.append(_reason(result.error))
+    response: dict[str, Any] = {"00081190": {"vr": "UR"}}
+    if len(studies) == 1:
+        response["00081190"]["Value"] = [base + Ref(studies.pop()).path]
+    for tag, items in (("00081198", failed), ("00081199", referenced), ("0008119A", other)):
+        if items:
+            response[tag] = {"vr": "SQ", "Value": items}
+    return response
+
+
+def _referenced(result: StoreResult, ref: Ref, base: str) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "00081150": {"vr": "UI", "Value": [result.sop_class_uid]},
+        "00081155": {"vr": "UI", "Value": [result.sop_instance_uid]},
+        "00081190": {"vr": "UR", "Value": [base + ref.path]},
+    }
+    if warning := _warning_reason(result):
+        item["00081196"] = {"vr": "US", "Value": [warning]}
+    return item
+
+
+def _failed(result: StoreResult, error: ArchiveError) -> dict[str, Any]:
+    sop_class = {"vr": "UI", "Value": [result.sop_class_uid]}
+    reason = _reason(error)
+    return {
+        "00000902": reason["00000902"],
+        "00081150": sop_class if result.sop_class_uid else {"vr": "UI"},
+        "00081155": {"vr": "UI", "Value": [result.sop_instance_uid]},
+        "00081197": reason["00081197"],
+    }
+
+
+def _reason(error: ArchiveError) -> dict[str, Any]:
+    """Error Comment (0000,0902) names the defect, as a C-STORE response would."""
+    code = next(FAILURE_REASON[cls] for cls in type(error).__mro__ if cls in FAILURE_REASON)
+    return {
+        "00000902": {"vr": "LO", "Value": [str(error)[:ERROR_COMMENT_LENGTH]]},
+        "00081197": {"vr": "US", "Value": [code]},
+    }
+
+
+def _warning_reason(result: StoreResult) -> int | None:
+    codes = (WARNING_REASON.get(finding.code) for finding in result.findings)
+    return next((code for code in codes if code is not None), None)

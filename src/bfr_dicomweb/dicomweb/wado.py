@@ -1,0 +1,469 @@
+"""Retrieve transaction over HTTP (PS3.18 section 10.4)."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from bfr_dicomweb.dicom import native_model, transfer_syntaxes
+from bfr_dicomweb.dicom.media_types import (
+    DICOM,
+    DICOM_JSON,
+    DICOM_XML,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    OCTET_STREAM,
+    Accept,
+    MediaType,
+    Offer,
+)
+from bfr_dicomweb.dicomweb import compression, multipart
+from bfr_dicomweb.dicomweb.responses import (
+    CACHE_CONTROL,
+    Part,
+    multipart_related,
+    not_modified,
+    single_part,
+)
+from bfr_dicomweb.dicomweb.service import Service, accept_of, base_uri_of, ref_of, service_of
+from bfr_dicomweb.errors import InvalidRequest, NotAcceptable, NotFound, TooLarge
+from bfr_dicomweb.refs import Level, Ref
+from bfr_dicomweb.services import retrieve
+from bfr_dicomweb.services.retrieve import StoredInstance
+
+FRAME_LIST: Final = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
+MAX_FRAMES_LISTED: Final = 10_000
+# Up to so many instances the metadata is one body of known length; beyond, it is streamed.
+WHOLE_METADATA: Final = 500
+# Encapsulated Document (0042,0011) and its MIME Type (0042,0012)
+DOCUMENT: Final = "00420011"
+DOCUMENT_TYPE: Final = "00420012"
+
+_METADATA: Final = (Offer(DICOM_JSON, is_default=True), Offer(DICOM_XML, multipart=True))
+
+
+def etag_of(*parts: object) -> str:
+    """A strong entity tag of a representation; the parts say what its bytes depend on."""
+    text = "|".join(map(str, parts))
+    return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
+
+
+async def retrieve_metadata(request: Request) -> Response:
+    service, ref = service_of(request), ref_of(request)
+    offer = accept_of(request).select(_METADATA)
+    base = base_uri_of(request)
+    change, count = await retrieve.state_of(service.archive, ref)
+    etag = etag_of("metadata", change, base, offer.media_type)
+    accept_encoding = request.headers.get("accept-encoding")
+    for candidate in compression.etags(etag):
+        if (unchanged := not_modified(request, candidate)) is not None:
+            return unchanged
+    headers = {
+        "Cache-Control": CACHE_CONTROL,
+        "Content-Location": base + ref.path + "/metadata",
+    }
+    pages = retrieve.metadata_pages(service.archive, ref, base)
+    if offer.media_type == DICOM_XML:
+        return _metadata_xml(pages, base, ref, etag, headers)
+    if count > WHOLE_METADATA:
+        coding = compression.coding_for(accept_encoding)
+        headers |= compression.coding_headers(coding, etag)
+        body = _coded(_json_array(pages), coding)
+        return StreamingResponse(body, headers=headers, media_type=DICOM_JSON)
+    whole = b"".join([piece async for piece in _json_array(pages)])
+    payload, coding = await compression.encode_off_loop(whole, accept_encoding)
+    headers |= compression.coding_headers(coding, etag)
+    return Response(payload, headers=headers, media_type=DICOM_JSON)
+
+
+async def _json_array(pages: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
+    opening = b"["
+    async for page in pages:
+        yield opening + b",".join(page)
+        opening = b","
+    yield b"]"
+
+
+async def _coded(body: AsyncIterator[bytes], coding: str | None) -> AsyncIterator[bytes]:
+    compressor = compression.compressor(coding)
+    async for piece in body:
+        if coded := await asyncio.to_thread(compressor.compress, piece):
+            yield coded
+    yield compressor.flush()
+
+
+def _metadata_xml(
+    pages: AsyncIterator[list[bytes]], base: str, ref: Ref, etag: str, headers: dict[str, str]
+) -> Response:
+    boundary = multipart.new_boundary()
+
+    async def body() -> AsyncIterator[bytes]:
+        async for page in pages:
+            yield await asyncio.to_thread(_xml_parts, page, base, ref, boundary)
+        yield multipart.closing(boundary)
+
+    headers |= {"ETag": etag, "Vary": "Accept"}
+    headers["Content-Type"] = multipart.content_type_of(boundary, DICOM_XML)
+    return StreamingResponse(body(), headers=headers)
+
+
+def _xml_parts(page: Sequence[bytes], base: str, ref: Ref, boundary: str) -> bytes:
+    pieces = []
+    for document in page:
+        attributes = orjson.loads(document)
+        instance = Ref(
+            ref.study_instance_uid,
+            attributes["0020000E"]["Value"][0],
+            attributes["00080018"]["Value"][0],
+        )
+        xml = native_model.native_dicom_model(attributes)
+        location = f"{base}{instance.path}/metadata"
+        pieces += [multipart.part_header(boundary, DICOM_XML, location, len(xml)), xml]
+        pieces.append(multipart.PART_END)
+    return b"".join(pieces)
+
+
+async def retrieve_instances(request: Request) -> Response:
+    """Instances of a study or series, or one, as PS3.10 files or as their bulk data."""
+    service, ref = service_of(request), ref_of(request)
+    accept = accept_of(request)
+    found = await retrieve.list_instances(service.archive, ref)
+    single = ref.level is Level.INSTANCE
+    etag = etag_of("instances", accept, *(stored.change for stored in found))
+    if (unchanged := not_modified(request, etag)) is not None:
+        return unchanged
+    if not _wants_files(accept, found[0], single=single):
+        return await _bulkdata_of(request, service, found, accept)
+    chosen = [
+        (stored, _chosen(accept, _file_offers(stored.transfer_syntax_uid, single=single)))
+        for stored in found
+    ]
+    sendable = [(stored, offer) for stored, offer in chosen if offer is not None]
+    if not sendable:
+        accept.select(_file_offers(found[0].transfer_syntax_uid, single=single))
+    base = base_uri_of(request)
+    parts = [
+        await _file_part(service, stored, offer, base, alone=len(sendable) == 1)
+        for stored, offer in sendable
+    ]
+    if single and not sendable[0][1].multipart:
+        (part,) = parts
+        return single_part(
+            request,
+            service.archive.reader,
+            part.content,
+            content_type=part.content_type,
+            location=part.location,
+            etag=etag,
+        )
+    status = 200 if len(parts) == len(found) else 206
+    return multipart_related(
+        service.archive.reader, parts, root_type=DICOM, etag=etag, status=status
+    )
+
+
+def _wants_files(accept: Accept, stored: StoredInstance, *, single: bool) -> bool:
+    """Whether PS3.10 files are asked for, and not the bulk data of Table 10.4.4-1."""
+    files = _file_offers(stored.transfer_syntax_uid, single=single)
+    offers = (*files, *pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0))
+    return accept.select(offers).media_type == DICOM
+
+
+def _chosen(accept: Accept, offers: Sequence[Offer]) -> Offer | None:
+    try:
+        return accept.select(offers)
+    except NotAcceptable:
+        return None
+
+
+@lru_cache(maxsize=512)
+def _file_offers(transfer_syntax_uid: str, *, single: bool) -> tuple[Offer, ...]:
+    """PS3.10 files: as stored, and in Explicit VR Little Endian where that can be made."""
+    syntax = transfer_syntaxes.lookup(transfer_syntax_uid)
+    explicit = transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN
+    convertible = not explicit and (syntax.decodable or syntax.encapsulated is False)
+    offers = []
+    for is_multipart in (True, False) if single else (True,):
+        offers.append(
+            Offer(
+                DICOM,
+                transfer_syntax_uid,
+                multipart=is_multipart,
+                stored=True,
+                is_default=True,
+                answers_default=syntax.lossy or not (convertible or explicit),
+            )
+        )
+        if convertible:
+            offers.append(
+                Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN, multipart=is_multipart, is_default=True)
+            )
+    return tuple(offers)
+
+
+async def _file_part(
+    service: Service, stored: StoredInstance, offer: Offer, base: str, *, alone: bool
+) -> Part:
+    if offer.stored:
+        content = retrieve.as_stored(stored)
+    else:
+        content = await retrieve.as_explicit_little_endian(
+            service.archive, stored, whole_answer=alone
+        )
+    return Part(offer.content_type, base + stored.ref.path, content)
+
+
+async def retrieve_frames(request: Request) -> Response:
+    service, ref = service_of(request), ref_of(request)
+    numbers = frame_numbers(request.path_params["frames"])
+    accept = accept_of(request)
+    stored = await retrieve.locate(service.archive, ref)
+    offers = pixel_offers(
+        stored.transfer_syntax_uid,
+        native=stored.frame_bits > 0,
+        one=len(numbers) == 1,
+    )
+    offer = accept.select(offers)
+    etag = etag_of("frames", stored.change, stored.digest.hex(), numbers, offer)
+    if (unchanged := not_modified(request, etag)) is not None:
+        return unchanged
+    contents = await retrieve.frame_contents(
+        service.archive, stored, numbers, decoded=not offer.stored
+    )
+    base = base_uri_of(request)
+    locations = [f"{base}{ref.path}/frames/{number}" for number in numbers]
+    if not offer.multipart:
+        return single_part(
+            request,
+            service.archive.reader,
+            contents[0],
+            content_type=offer.content_type,
+            location=locations[0],
+            etag=etag,
+        )
+    parts = [
+        Part(offer.content_type, location, content)
+        for location, content in zip(locations, contents, strict=True)
+    ]
+    return multipart_related(service.archive.reader, parts, root_type=offer.media_type, etag=etag)
+
+
+def frame_numbers(text: str) -> list[int]:
+    """The frame list of the target resource, in its order; 1-based.
+
+    Raises:
+        InvalidRequest: it is no comma-separated list of positive numbers.
+    """
+    if FRAME_LIST.fullmatch(text) is None:
+        raise InvalidRequest("the frame list is no comma-separated list of frame numbers")
+    numbers = [int(number) for number in text.split(",")]
+    if min(numbers) < 1:
+        raise InvalidRequest("frame numbers begin with 1")
+    if len(numbers) > MAX_FRAMES_LISTED:
+        raise TooLarge(f"at most {MAX_FRAMES_LISTED} frames can be asked for at once")
+    return numbers
+
+
+@lru_cache(maxsize=512)
+def pixel_offers(
+    transfer_syntax_uid: str,
+    *,
+    native: bool,
+    one: bool = True,
+) -> tuple[Offer, ...]:
+    """Pixel data: as stored, and decoded (PS3.18 section 8.7.3.3).
+
+    Args:
+        native: The stored pixel data is not encapsulated.
+        one: It is one item, so that a single part can answer, too.
+    """
+    syntax = transfer_syntaxes.lookup(transfer_syntax_uid)
+    offers: list[Offer] = []
+    for is_multipart in (True, False) if one else (True,):
+        if native:
+            offers.append(
+                Offer(
+                    OCTET_STREAM,
+                    EXPLICIT_VR_LITTLE_ENDIAN,
+                    multipart=is_multipart,
+                    stored=not syntax.big_endian,
+                    is_default=True,
+                )
+            )
+            continue
+        undecodable = syntax.lossy or not syntax.decodable
+        offers += [
+            Offer(
+                media_type,
+                transfer_syntax_uid,
+                multipart=is_multipart,
+                stored=True,
+                is_default=undecodable,
+                # uncompressed bytes are what octet-stream means where they can be made
+                answers_default=media_type != OCTET_STREAM or not syntax.decodable,
+            )
+            for media_type in dict.fromkeys((syntax.media_type, OCTET_STREAM))
+        ]
+        if syntax.decodable:
+            offers.append(
+                Offer(
+                    OCTET_STREAM,
+                    EXPLICIT_VR_LITTLE_ENDIAN,
+                    multipart=is_multipart,
+                    is_default=not undecodable,
+                )
+            )
+    return tuple(offers)
+
+
+async def retrieve_bulk_value(request: Request) -> Response:
+    """The value that a BulkDataURI of the metadata names."""
+    service, ref = service_of(request), ref_of(request)
+    path = request.path_params["attribute"]
+    accept = accept_of(request)
+    stored = await retrieve.locate(service.archive, ref)
+    if path == stored.pixel_tag:
+        return await _pixel_data(request, service, [stored], accept)
+    values = {value.path: value for value in await retrieve.bulk_values(service.archive, stored)}
+    if path not in values:
+        raise NotFound("the instance has no such bulk value")
+    document = await _document_type(service, stored) if path == DOCUMENT else None
+    offer = accept.select(value_offers(document))
+    etag = etag_of("value", stored.change, stored.digest.hex(), path, offer)
+    if (unchanged := not_modified(request, etag)) is not None:
+        return unchanged
+    content = await retrieve.bulk_content(service.archive, stored, values[path])
+    location = f"{base_uri_of(request)}{ref.path}/bulkdata/{path}"
+    return _answer(request, service, [Part(offer.content_type, location, content)], offer, etag)
+
+
+async def retrieve_pixel_data(request: Request) -> Response:
+    """/pixeldata of an instance, a series or a study."""
+    service, ref = service_of(request), ref_of(request)
+    accept = accept_of(request)
+    found = await retrieve.list_instances(service.archive, ref)
+    images = [stored for stored in found if stored.pixel_tag is not None]
+    if not images:
+        raise NotFound("there is no pixel data")
+    return await _pixel_data(request, service, images, accept)
+
+
+async def retrieve_bulkdata(request: Request) -> Response:
+    """/bulkdata of an instance, a series or a study."""
+    service, ref = service_of(request), ref_of(request)
+    accept = accept_of(request)
+    found = await retrieve.list_instances(service.archive, ref)
+    return await _bulkdata_of(request, service, found, accept)
+
+
+async def _pixel_data(
+    request: Request, service: Service, images: Sequence[StoredInstance], accept: Accept
+) -> Response:
+    etag = etag_of("pixels", accept, *((stored.change, stored.digest.hex()) for stored in images))
+    if (unchanged := not_modified(request, etag)) is not None:
+        return unchanged
+    base = base_uri_of(request)
+    parts, offer = [], None
+    for stored in images:
+        offer = accept.select(_instance_pixel_offers(stored, one=len(images) == 1))
+        parts += await _pixel_parts(service, stored, offer, base)
+    if offer is None:
+        raise NotFound("there is no pixel data")
+    return _answer(request, service, parts, offer, etag)
+
+
+def _instance_pixel_offers(stored: StoredInstance, *, one: bool) -> tuple[Offer, ...]:
+    single = one and (stored.frame_bits > 0 or stored.number_of_frames == 1)
+    offers = pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0, one=single)
+    if not one or single:
+        return offers
+    # all frames decoded are one item, too
+    decoded = Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
+    decodable = transfer_syntaxes.lookup(stored.transfer_syntax_uid).decodable
+    return (*offers, decoded) if decodable else offers
+
+
+async def _pixel_parts(
+    service: Service, stored: StoredInstance, offer: Offer, base: str
+) -> list[Part]:
+    contents = await retrieve.pixel_contents(service.archive, stored, decoded=not offer.stored)
+    url = base + stored.ref.path
+    if len(contents) == 1:
+        return [Part(offer.content_type, f"{url}/bulkdata/{stored.pixel_tag}", contents[0])]
+    return [
+        Part(offer.content_type, f"{url}/frames/{number}", content)
+        for number, content in enumerate(contents, start=1)
+    ]
+
+
+async def _bulkdata_of(
+    request: Request, service: Service, found: Sequence[StoredInstance], accept: Accept
+) -> Response:
+    """Every bulk value of the instances, each with the type that suits it."""
+    etag = etag_of("bulkdata", accept, *((stored.change, stored.digest.hex()) for stored in found))
+    if (unchanged := not_modified(request, etag)) is not None:
+        return unchanged
+    base = base_uri_of(request)
+    parts: list[Part] = []
+    for stored in found:
+        for value in await retrieve.bulk_values(service.archive, stored):
+            if value.path == stored.pixel_tag:
+                offer = accept.select(_instance_pixel_offers(stored, one=False))
+                parts += await _pixel_parts(service, stored, offer, base)
+                continue
+            offer = accept.select(value_offers(None, one=False))
+            content = await retrieve.bulk_content(service.archive, stored, value)
+            location = f"{base}{stored.ref.path}/bulkdata/{value.path}"
+            parts.append(Part(offer.content_type, location, content))
+    if not parts:
+        raise NotFound("there is no bulk data")
+    return multipart_related(service.archive.reader, parts, root_type=OCTET_STREAM, etag=etag)
+
+
+def _answer(
+    request: Request, service: Service, parts: Sequence[Part], offer: Offer, etag: str
+) -> Response:
+    reader = service.archive.reader
+    if offer.multipart:
+        return multipart_related(reader, parts, root_type=offer.media_type, etag=etag)
+    (part,) = parts
+    return single_part(
+        request,
+        reader,
+        part.content,
+        content_type=part.content_type,
+        location=part.location,
+        etag=etag,
+    )
+
+
+def value_offers(document: str | None, *, one: bool = True) -> tuple[Offer, ...]:
+    """A bulk value other than pixel data; `document` is the MIME type of a document."""
+    offers: list[Offer] = []
+    for is_multipart in (True, False) if one else (True,):
+        if document is not None:
+            offers.append(Offer(document, multipart=is_multipart, stored=True, is_default=True))
+        offers.append(
+            Offer(
+                OCTET_STREAM,
+                EXPLICIT_VR_LITTLE_ENDIAN,
+                multipart=is_multipart,
+                stored=True,
+                is_default=document is None,
+            )
+        )
+    return tuple(offers)
+
+
+async def _document_type(service: Service, stored: StoredInstance) -> str | None:
+    attributes = await retrieve.attributes(service.archive, stored)
+    named = attributes.get(DOCUMENT_TYPE, {}).get("Value") or [None]
+    try:
+        return MediaType.parse(named[0]).name if isinstance(named[0], str) else None
+    except InvalidRequest:
+        return None

@@ -1,0 +1,124 @@
+"""What can go wrong, in the archive's own words.
+
+    ArchiveError
+      InvalidRequest            the request breaks a rule of the standard; says which
+        InvalidQuery            a query parameter breaks PS3.18 section 8.3
+        InvalidMultipart        the payload breaks PS3.18 section 8.6.1.2 or RFC 2046
+      InvalidObject             the bytes are no storable PS3.10 file; says why
+        UnidentifiableObject    a UID that says what and whose it is, is missing or malformed
+        StudyMismatch           the object belongs to another study than the request names
+      NotFound                  nothing is stored under this identity
+        Gone                    it was stored here once and has been deleted
+      Conflict                  the request contradicts what is stored
+        DifferentDuplicate      the SOP Instance UID is taken by other bytes
+      NotAcceptable             no representation that the client accepts can be made
+        UndecodablePixelData    the stored pixel data cannot be decoded
+      UnsupportedMediaType      the payload has a media type that the transaction does not take
+      TooLarge                  a limit of this archive is exceeded; says which
+      RangeNotSatisfiable       no byte of the asked range exists
+      LengthRequired            the payload has no length and no transfer coding
+      NotAllowed                the target resource does not have this method
+      Forbidden                 the caller may not do this
+      Unavailable               it cannot be done now, and may be tried again
+        StorageFull             no room is left for the bytes or the catalogue
+
+Texts of these errors are sent to clients: they never hold patient data. What is
+none of these is a bug.
+"""
+
+
+class ArchiveError(Exception):
+    """An expected failure; a bug is never an ArchiveError."""
+
+
+class InvalidRequest(ArchiveError):
+    """The request breaks a rule of the standard."""
+
+
+class InvalidQuery(InvalidRequest):
+    """A query parameter breaks PS3.18 section 8.3."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter = parameter
+        self.reason = reason
+
+
+class InvalidMultipart(InvalidRequest):
+    """The payload breaks PS3.18 section 8.6.1.2 or RFC 2046."""
+
+
+class InvalidObject(ArchiveError):
+    """The bytes are no storable PS3.10 file; the text names the defect."""
+
+
+class UnidentifiableObject(InvalidObject):
+    """A UID that says what the object is and where it belongs is missing or malformed."""
+
+
+class StudyMismatch(InvalidObject):
+    """The object belongs to another study than the target of the request."""
+
+
+class NotFound(ArchiveError):
+    """Nothing is stored under this identity."""
+
+
+class Gone(NotFound):
+    """The target resource was stored here once and has been deleted."""
+
+
+class Conflict(ArchiveError):
+    """The request contradicts what is stored."""
+
+
+class DifferentDuplicate(Conflict):
+    """The SOP Instance UID is taken by an object with other bytes; the first is kept."""
+
+
+class NotAcceptable(ArchiveError):
+    """No representation that the client accepts can be made."""
+
+
+class UndecodablePixelData(NotAcceptable):
+    """The stored pixel data cannot be decoded, so only the stored form can be sent."""
+
+
+class UnsupportedMediaType(ArchiveError):
+    """The payload has a media type that the transaction does not take."""
+
+
+class TooLarge(ArchiveError):
+    """A limit of this archive is exceeded."""
+
+
+class RangeNotSatisfiable(ArchiveError):
+    """No byte of the asked range exists (RFC 9110 section 14.4)."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"the representation has {size_bytes} bytes")
+        self.size_bytes = size_bytes
+
+
+class LengthRequired(ArchiveError):
+    """The payload has neither a length nor a transfer coding."""
+
+
+class NotAllowed(ArchiveError):
+    """The target resource does not have this method."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__("allowed here: " + ", ".join(allowed))
+        self.allowed = allowed
+
+
+class Forbidden(ArchiveError):
+    """The caller may not do this."""
+
+
+class Unavailable(ArchiveError):
+    """It cannot be done now; trying again later may work."""
+
+
+class StorageFull(Unavailable):
+    """No room is left for the bytes or for the catalogue."""

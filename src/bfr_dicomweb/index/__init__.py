@@ -1,0 +1,1 @@
+"""The catalogue: all SQL lives here."""

@@ -1,0 +1,221 @@
+"""The catalogue's database: connections to read and to write, and its errors in our words."""
+
+import asyncio
+import errno
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+from sqlalchemy import URL, exc, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from bfr_dicomweb.errors import StorageFull, Unavailable
+from bfr_dicomweb.index import revision, sqlite
+
+DEFAULT_READERS: Final = 4
+_TIMEOUT_S: Final = 30.0
+_LOW_DISK_BYTES: Final = 1 << 20
+# SQLSTATE classes and codes of PostgreSQL, Appendix A of its manual.
+_DISK_FULL: Final = frozenset({"53100"})
+_LOST: Final = ("08", "53", "57P", "25006", "40", "55P03")
+
+
+class Index:
+    """One catalogue. `read` gives any number of readers, `write` one writer at a time."""
+
+    def __init__(self, readers: AsyncEngine, writer: AsyncEngine, url: URL) -> None:
+        self._readers = readers
+        self._writer = writer
+        self._url = url
+        self._writing = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: str, *, readers: int = DEFAULT_READERS) -> "Index":
+        """Connect to ``sqlite+aiosqlite:///path`` or ``postgresql://...``.
+
+        Raises:
+            ValueError: The URL names no database that this archive knows.
+            Unavailable: The database cannot be reached.
+        """
+        parsed = _parse(url)
+        index = cls(_engine(parsed, readers, autocommit=True), _engine(parsed, 1), parsed)
+        try:
+            await index.ping()
+        except BaseException:
+            await index.close()
+            raise
+        return index
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which every statement sees what is committed when it begins."""
+        with self._translated():
+            async with self._connected(self._readers) as conn:
+                yield conn
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction: committed at the end, rolled back on any exception."""
+        with self._translated():
+            async with self._writing, self._connected(self._writer) as conn:
+                if self.is_sqlite:
+                    raw = await conn.get_raw_connection()
+                    driver = cast("sqlite.OneHopConnection", raw.driver_connection)
+                    await sqlite.begin_immediate(driver, timeout_s=_TIMEOUT_S)
+                yield conn
+                await conn.commit()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        try:
+            conn = await engine.connect()
+        except OSError as error:
+            # Only here: what the caller does while connected may fail in its own ways.
+            _raise_for_os(error)
+        try:
+            yield conn
+        finally:
+            await asyncio.shield(conn.close())
+
+    async def migrate(self) -> None:
+        """Bring the schema to this version; safe when several processes do it at once."""
+        async with self.read() as conn:
+            if await revision.stored(conn) == revision.HEAD:
+                return
+        # Alembic is slow to import and rarely needed.
+        from bfr_dicomweb.index.migrations import upgrade  # noqa: PLC0415
+
+        async with self.write() as conn:
+            await upgrade.lock(conn)
+            await conn.run_sync(upgrade.upgrade)
+
+    async def ping(self) -> None:
+        """Raises Unavailable when the database does not answer."""
+        async with self.read() as conn:
+            await conn.exec_driver_sql("SELECT 1")
+
+    async def close(self) -> None:
+        await self._readers.dispose()
+        await self._writer.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unavailable("the catalogue's database was lost") from None
+            _raise_ours(error.orig, self._url)
+            raise
+        except exc.TimeoutError:
+            raise Unavailable("all connections to the catalogue are in use") from None
+        except sqlite3.Error as error:
+            _raise_ours(error, self._url)
+            raise
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # The text of the URL may hold a password.
+        raise ValueError("the database URL cannot be read") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise ValueError("the database URL must name a file: several connections share it")
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend in ("postgresql", "postgres"):
+        _require_asyncpg()
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise ValueError(f"the catalogue is kept in sqlite or postgresql, not in {backend}")
+
+
+def _require_asyncpg() -> None:
+    try:
+        import asyncpg  # noqa: F401, PLC0415
+    except ImportError:
+        raise ValueError(
+            "PostgreSQL needs the extra 'postgres': pip install 'bfr-dicomweb[postgres]'"
+        ) from None
+
+
+def _engine(url: URL, connections: int, *, autocommit: bool = False) -> AsyncEngine:
+    options: dict[str, Any] = {
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": _TIMEOUT_S,
+        "hide_parameters": True,  # they are patient data
+    }
+    if url.get_backend_name() == "sqlite":
+        path = str(Path(url.database or "").expanduser())
+        options["async_creator"] = partial(sqlite.connect, path)
+        # Without BEGIN there is nothing to commit or to roll back after a read.
+        options["skip_autocommit_rollback"] = True
+    else:
+        options["connect_args"] = {"server_settings": {"application_name": "bfr-dicomweb"}}
+        options["skip_autocommit_rollback"] = True
+    if autocommit:
+        options["isolation_level"] = "AUTOCOMMIT"
+        options["pool_reset_on_return"] = None
+    return create_async_engine(url, **options)
+
+
+def _raise_ours(error: BaseException | None, url: URL) -> None:
+    """Raise StorageFull or Unavailable when `error` is one of these; return when it is a bug."""
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        _raise_for_state(str(state))
+    elif isinstance(error, sqlite3.Error):
+        _raise_for_code(getattr(error, "sqlite_errorcode", None), url)
+
+
+def _raise_for_state(state: str) -> None:
+    if state in _DISK_FULL:
+        raise StorageFull("no room is left for the catalogue") from None
+    if state.startswith(_LOST):
+        raise Unavailable("the catalogue's database was lost") from None
+
+
+def _raise_for_code(code: int | None, url: URL) -> None:
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
+        raise StorageFull("no room is left for the catalogue") from None
+    if primary == sqlite3.SQLITE_IOERR and _disk_is_full(url):
+        raise StorageFull("no room is left for the catalogue") from None
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, None):
+        raise Unavailable("the catalogue is locked by another process") from None
+    if primary in (
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+    ):
+        raise Unavailable("the catalogue's file cannot be used") from None
+
+
+def _disk_is_full(url: URL) -> bool:
+    try:
+        folder = Path(url.database or "").expanduser().resolve().parent
+        return shutil.disk_usage(folder).free < _LOW_DISK_BYTES
+    except OSError:
+        return False
+
+
+def _raise_for_os(error: OSError) -> NoReturn:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise StorageFull("no room is left for the catalogue") from None
+    if isinstance(error, ConnectionError | TimeoutError) or error.errno is not None:
+        raise Unavailable("the catalogue's database cannot be reached") from None
+    raise error

@@ -1,0 +1,417 @@
+"""Instances: the one way into the catalogue, and where each stored object is."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bfr_dicomweb.dicom.attributes import first_text
+from bfr_dicomweb.index import changes, columns, series, studies
+from bfr_dicomweb.index.statements import Script, insert, row, rows
+from bfr_dicomweb.refs import Ref
+
+_SPAN_BYTES: Final = 16
+# A piece of a frame table is one page of the database, about.
+_FRAMES_PER_PIECE: Final = 240
+_PAGE: Final = 1000
+_DOCUMENTS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewInstance:
+    """Everything the catalogue keeps of one stored object."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    attributes: dict[str, Any]  # DICOM JSON of the data set
+    document: bytes  # the same, compressed
+    bulk: bytes  # the bulk table, opaque here
+    pixel_tag: str | None
+    number_of_frames: int
+    frame_offset: int
+    frame_bits: int
+    spans: bytes  # 16 bytes a frame; empty for native pixel data
+    big_endian: bool
+    deflated: bool
+    dataset_offset: int
+    blob_key: str
+    size_bytes: int
+    digest: bytes  # SHA-256
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstance:
+    """The thin row of an instance."""
+
+    key: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    change: int
+    blob_key: str
+    size_bytes: int
+    digest: bytes
+    dataset_offset: int
+    big_endian: bool
+    deflated: bool
+    pixel_tag: str | None
+    number_of_frames: int
+    frame_offset: int
+    frame_bits: int
+    first_span: bytes  # of the first frame, so that single-frame images need no frame table
+    instance_number: int | None
+    series_number: int | None = None  # only where a list was asked for
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedInstance:
+    """A new instance with the values of its rows, worked out away from the writer."""
+
+    new: NewInstance
+    study: studies.PreparedStudy
+    series: series.PreparedSeries
+    timezone_offset: str
+    own: tuple[Any, ...]  # the columns of columns.INSTANCE
+
+
+class Outcome(StrEnum):
+    STORED = "stored"
+    DUPLICATE = "duplicate"  # the same bytes are stored already
+    DIFFERENT = "different"  # the SOP Instance UID is taken by other bytes; nothing was written
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    outcome: Outcome
+    change: int | None = None  # of what is stored now
+
+
+def prepare(new: NewInstance) -> PreparedInstance:
+    """Work out all values of the rows; pure, for a worker thread."""
+    return PreparedInstance(
+        new=new,
+        study=studies.prepare(new.study_instance_uid, new.attributes),
+        series=series.prepare(new.series_instance_uid, new.attributes),
+        timezone_offset=first_text(new.attributes, columns.TIMEZONE),
+        own=tuple(columns.row(columns.INSTANCE, new.attributes)),
+    )
+
+
+_THIN: Final = tuple(f.name for f in fields(StoredInstance) if f.name not in ("key", "series_number"))
+_SELECTED: Final = ", ".join(f"i.{name}" for name in ("id", *_THIN))
+_INSERTED: Final = (
+    "id",
+    "study_id",
+    "series_id",
+    *(name for name in _THIN if name != "instance_number"),
+    "timezone_offset",
+    *columns.names(columns.INSTANCE),
+)
+_INSERT: Final = insert("instance", _INSERTED)
+_INSERT_DOCUMENT: Final = insert(
+    "instance_document", ("instance_id", "study_id", "document", "bulk")
+)
+_INSERT_SPANS: Final = insert(
+    "instance_spans", ("instance_id", "first_frame", "study_id", "spans")
+)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The rows one call writes."""
+
+    counter: changes.Counter
+    at_us: int
+    instances: list[tuple[Any, ...]] = field(default_factory=list)
+    documents: list[tuple[Any, ...]] = field(default_factory=list)
+    spans: list[tuple[Any, ...]] = field(default_factory=list)
+    changes: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+async def add_instances(
+    conn: AsyncConnection, prepared: Sequence[PreparedInstance]
+) -> list[Added]:
+    """Write what is new; the outcomes are in the order of `prepared`.
+
+    The caller owns the transaction. It holds the only right to write from here until it ends,
+    on PostgreSQL too: the counters of a study and the order of the changes depend on it.
+    """
+    if not prepared:
+        return []
+    counter = await changes.take_counter(conn)
+    taken = await _taken(conn, [item.new.sop_instance_uid for item in prepared])
+    fresh, outcomes = _sort_out(prepared, taken, counter.change)
+    if not fresh:
+        return outcomes
+    batch = _Batch(counter, changes.now_us())
+    open_studies = await studies.open_for_writing(conn, [item.study for item in fresh], counter)
+    open_series = await series.open_for_writing(
+        conn, [(open_studies[i.study.study_instance_uid].id, i.series) for i in fresh], counter
+    )
+    for item in fresh:
+        study = open_studies[item.study.study_instance_uid]
+        _add_rows(batch, item, study, open_series[study.id, item.series.series_instance_uid])
+    script = Script()
+    studies.write(script, open_studies.values())
+    series.write(script, open_series.values())
+    _write(script, batch)
+    await script.run(conn)
+    return outcomes
+
+
+async def _taken(conn: AsyncConnection, uids: list[str]) -> dict[str, tuple[bytes, int]]:
+    found = await rows(
+        conn,
+        "SELECT sop_instance_uid, digest, change FROM instance"
+        " WHERE sop_instance_uid IN (?1::text[])",
+        (uids,),
+    )
+    return {uid: (bytes(digest), change) for uid, digest, change in found}
+
+
+def _sort_out(
+    prepared: Sequence[PreparedInstance],
+    taken: dict[str, tuple[bytes, int]],
+    change: int,
+) -> tuple[list[PreparedInstance], list[Added]]:
+    """What is to be written, whose numbers follow `change`, and the outcome of each item."""
+    fresh: list[PreparedInstance] = []
+    outcomes: list[Added] = []
+    for item in prepared:
+        uid, digest = item.new.sop_instance_uid, item.new.digest
+        if uid in taken:
+            stored_digest, number = taken[uid]
+            same = stored_digest == digest
+            outcomes.append(Added(Outcome.DUPLICATE if same else Outcome.DIFFERENT, number))
+            continue
+        fresh.append(item)
+        number = change + len(fresh)
+        taken[uid] = (digest, number)
+        outcomes.append(Added(Outcome.STORED, number))
+    return fresh, outcomes
+
+
+def _add_rows(
+    batch: _Batch, item: PreparedInstance, study: studies.OpenStudy, of: series.OpenSeries
+) -> None:
+    new, counter = item.new, batch.counter
+    counter.instance += 1
+    counter.change += 1
+    study.add(item.study, of, new.sop_class_uid, counter.change)
+    of.add(item.series, counter.change)
+    key = counter.instance
+    uids = (new.study_instance_uid, new.series_instance_uid, new.sop_instance_uid)
+    first_span = new.spans[:_SPAN_BYTES]
+    batch.instances.append(
+        (key, study.id, of.id, *uids, new.sop_class_uid, new.transfer_syntax_uid, counter.change)
+        + (new.blob_key, new.size_bytes, new.digest, new.dataset_offset)
+        + (int(new.big_endian), int(new.deflated), new.pixel_tag, new.number_of_frames)
+        + (new.frame_offset, new.frame_bits, first_span, item.timezone_offset, *item.own)
+    )
+    batch.documents.append((key, study.id, new.document, new.bulk))
+    if len(new.spans) > _SPAN_BYTES:
+        batch.spans += _pieces(key, study.id, new.spans)
+    stored = changes.INSTANCE_STORED
+    batch.changes.append((counter.change, batch.at_us, stored, study.id, *uids))
+
+
+def _pieces(key: int, study_id: int, spans: bytes) -> list[tuple[Any, ...]]:
+    step = _FRAMES_PER_PIECE * _SPAN_BYTES
+    return [
+        (key, at // _SPAN_BYTES, study_id, spans[at : at + step])
+        for at in range(0, len(spans), step)
+    ]
+
+
+def _write(script: Script, batch: _Batch) -> None:
+    script.add(_INSERT, batch.instances)
+    script.add(_INSERT_DOCUMENT, batch.documents)
+    script.add(_INSERT_SPANS, batch.spans)
+    changes.add(script, batch.changes)
+    changes.keep_counter(script, batch.counter)
+
+
+def _stored(found: Sequence[Any], series_number: int | None = None) -> StoredInstance:
+    values = list(found)
+    for at in _FLAGS:
+        values[at] = bool(values[at])
+    if values[-1] == columns.NO_NUMBER:
+        values[-1] = None
+    return StoredInstance(*values, series_number=series_number)
+
+
+_FLAGS: Final = tuple(1 + _THIN.index(name) for name in ("big_endian", "deflated"))
+_LOCATE: Final = f"SELECT {_SELECTED} FROM instance i WHERE i.sop_instance_uid = ?1"  # noqa: S608
+
+
+async def locate(conn: AsyncConnection, ref: Ref) -> StoredInstance | None:
+    """The instance of this study and series; None when it is not there."""
+    found = await row(conn, _LOCATE, (ref.sop_instance_uid,))
+    if found is None:
+        return None
+    stored = _stored(found)
+    return stored if stored.ref == ref else None
+
+
+# The order of the instances of a study. Unique indexes give it without sorting.
+_IN_ORDER: Final = "s.series_number, s.series_instance_uid, i.instance_number, i.sop_instance_uid"
+_OF_REF: Final = """
+    FROM study t JOIN series s ON s.study_id = t.id JOIN instance i ON i.series_id = s.id
+    WHERE t.study_instance_uid = ?1
+"""
+_OF_SERIES: Final = " AND s.series_instance_uid = ?3"
+_AFTER: Final = """
+    AND (s.series_number, s.series_instance_uid) >= (?4, ?5)
+    AND ((s.series_number, s.series_instance_uid) > (?4, ?5)
+        OR (i.instance_number, i.sop_instance_uid) > (?6, ?7))
+"""
+Position = tuple[int, str, int, str]
+_START: Final[Position] = (-(1 << 40), "", -(1 << 40), "")
+_POSITION: Final = (
+    "i.id, s.series_number, s.series_instance_uid, i.instance_number, i.sop_instance_uid"
+)
+
+
+async def _page(
+    conn: AsyncConnection, selected: str, ref: Ref, after: Position, limit: int
+) -> Sequence[Any]:
+    within = _OF_SERIES if ref.series_instance_uid is not None else " AND ?3 = ''"
+    sql = f"SELECT {selected} {_OF_REF}{within}{_AFTER} ORDER BY {_IN_ORDER} LIMIT ?2"  # noqa: S608
+    return await rows(
+        conn, sql, (ref.study_instance_uid, limit, ref.series_instance_uid or "", *after)
+    )
+
+
+async def iterate(
+    conn: AsyncConnection, ref: Ref, *, page: int = _PAGE
+) -> AsyncIterator[StoredInstance]:
+    """The instances of a study or series by series number, series, instance number, instance."""
+    after = _START
+    while True:
+        found = await _page(conn, f"s.series_number, {_SELECTED}", ref, after, page)
+        for number, *thin in found:
+            yield _stored(thin, None if number == columns.NO_NUMBER else number)
+        if len(found) < page:
+            return
+        last = found[-1]
+        after = (last.series_number, last.series_instance_uid)
+        after += (last.instance_number, last.sop_instance_uid)
+
+
+async def list_instances(conn: AsyncConnection, ref: Ref) -> list[StoredInstance]:
+    return [stored async for stored in iterate(conn, ref)]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    series_instance_uid: str
+    sop_instance_uid: str
+    document: bytes
+
+
+async def documents(
+    conn: AsyncConnection, ref: Ref, *, page: int = _DOCUMENTS
+) -> AsyncIterator[Document]:
+    """The compressed documents of a study, series or instance, in the order of `iterate`."""
+    if ref.sop_instance_uid is not None:
+        stored = await locate(conn, ref)
+        if stored is not None:
+            keys = [(stored.key, stored.series_instance_uid, stored.sop_instance_uid)]
+            for document in await _documents(conn, keys):
+                yield document
+        return
+    after = _START
+    while True:
+        found = await _page(conn, _POSITION, ref, after, page)
+        for document in await _documents(conn, [(row[0], row[2], row[4]) for row in found]):
+            yield document
+        if len(found) < page:
+            return
+        after = tuple(found[-1][1:])
+
+
+async def _documents(conn: AsyncConnection, keys: list[tuple[int, str, str]]) -> list[Document]:
+    found = await rows(
+        conn,
+        "SELECT instance_id, document FROM instance_document"
+        " WHERE instance_id IN (?1::bigint[])",
+        ([key for key, _, _ in keys],),
+    )
+    by_key = {key: document for key, document in found}
+    # An instance that is deleted between the two statements has no document any more.
+    return [
+        Document(series_uid, uid, by_key[key]) for key, series_uid, uid in keys if key in by_key
+    ]
+
+
+async def bulk_table(conn: AsyncConnection, key: int) -> bytes:
+    """What `NewInstance.bulk` was; empty for an unknown key."""
+    found = await row(conn, "SELECT bulk FROM instance_document WHERE instance_id = ?1", (key,))
+    return b"" if found is None else bytes(found[0])
+
+
+async def spans(
+    conn: AsyncConnection, stored: StoredInstance, frame_index: int, count: int = 1
+) -> bytes:
+    """16 bytes for each of the frames; fewer when there are fewer, none for native pixel data.
+
+    The span of the first frame is in the thin row already.
+    """
+    if frame_index == 0 and count == 1:
+        return stored.first_span
+    pieces = await rows(
+        conn,
+        "SELECT first_frame, spans FROM instance_spans"
+        " WHERE instance_id = ?1 AND first_frame > ?2 AND first_frame < ?3 ORDER BY first_frame",
+        (stored.key, frame_index - _FRAMES_PER_PIECE, frame_index + count),
+    )
+    if not pieces:
+        return stored.first_span if frame_index == 0 else b""
+    start = (frame_index - pieces[0][0]) * _SPAN_BYTES
+    whole = b"".join(bytes(piece) for _, piece in pieces)
+    return whole[start : start + count * _SPAN_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    ref: Ref
+    blob_key: str
+    size_bytes: int
+    digest: bytes
+
+
+async def iterate_blobs(conn: AsyncConnection, *, page: int = _PAGE) -> AsyncIterator[StoredBlob]:
+    """Every stored object, in the order of storing."""
+    after = 0
+    while True:
+        found = await rows(
+            conn,
+            "SELECT id, study_instance_uid, series_instance_uid, sop_instance_uid, blob_key,"
+            " size_bytes, digest FROM instance WHERE id > ?1 ORDER BY id LIMIT ?2",
+            (after, page),
+        )
+        for _, study_uid, series_uid, uid, blob_key, size_bytes, digest in found:
+            yield StoredBlob(Ref(study_uid, series_uid, uid), blob_key, size_bytes, bytes(digest))
+        if len(found) < page:
+            return
+        after = found[-1][0]
+
+
+async def known_blob_keys(conn: AsyncConnection, keys: Iterable[str]) -> set[str]:
+    found = await rows(
+        conn,
+        "SELECT DISTINCT blob_key FROM instance WHERE blob_key IN (?1::text[])",
+        (list(keys),),
+    )
+    return {key for (key,) in found}

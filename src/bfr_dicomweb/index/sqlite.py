@@ -1,0 +1,142 @@
+"""SQLite connections that cross to their thread once per statement.
+
+The driver's own cursor crosses four times (open, execute, fetch, close), which costs more than
+a read by primary key does.
+"""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final, cast
+
+import aiosqlite
+
+BUSY_TIMEOUT_MS: Final = 30_000
+_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA mmap_size = 1073741824",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+class OneHopCursor:
+    """The part of a cursor that SQLAlchemy uses; execution also fetches everything."""
+
+    def __init__(self, connection: "OneHopConnection") -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self.arraysize = 1
+
+    async def __aenter__(self) -> "OneHopCursor":
+        return self
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        await self._connection.run(partial(self._execute, sql, parameters))
+
+    async def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        await self._connection.run(partial(self._executemany, sql, parameters))
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> None:
+        cursor = self._connection.raw.execute(sql, parameters)
+        self.description = cursor.description
+        self._rows = cursor.fetchall() if cursor.description else []
+        self.rowcount = cursor.rowcount
+        self.lastrowid = cursor.lastrowid
+
+    def _executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        cursor = self._connection.raw.executemany(sql, parameters)
+        self.rowcount = cursor.rowcount
+
+    async def fetchall(self) -> list[Any]:
+        rows, self._rows = self._rows, []
+        return rows
+
+    async def close(self) -> None:
+        self._rows = []
+
+
+class OneHopConnection(aiosqlite.Connection):
+    @property
+    def raw(self) -> sqlite3.Connection:
+        return self._conn
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Run the function in the connection's thread."""
+        return await self._execute(function)
+
+    def cursor(self) -> Any:
+        return OneHopCursor(self)
+
+    async def rollback(self) -> None:
+        # The flag may be read from any thread; nothing else runs on this connection now.
+        if self.raw.in_transaction:
+            await self.run(self.raw.rollback)
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.DOTALL)
+
+
+def _regexp(pattern: str, text: str | None) -> bool:
+    return text is not None and _compiled(pattern).search(text) is not None
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # isolation_level=None: a transaction begins only where the archive says BEGIN.
+    raw = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
+    try:
+        for pragma in _PRAGMAS:
+            raw.execute(pragma)
+        raw.create_function("regexp", 2, _regexp, deterministic=True)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+async def connect(path: str) -> OneHopConnection:
+    connection = OneHopConnection(partial(_connect, path), 64)
+    # An event loop that dies without closing the index must not keep the process alive.
+    connection._thread.daemon = True  # the driver has no public way
+    return cast("OneHopConnection", await connection)
+
+
+async def begin_immediate(connection: OneHopConnection, *, timeout_s: float = 30.0) -> None:
+    """Take the write lock, waiting for other processes.
+
+    SQLite's own waiting sleeps up to 100 ms at a time; between processes that store many small
+    objects shorter naps give each its turn.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    nap_s = 0.001
+    while not await connection.run(partial(_try_begin, connection)):
+        if loop.time() > deadline:
+            raise sqlite3.OperationalError("database is locked")
+        await asyncio.sleep(nap_s)
+        nap_s = min(nap_s * 1.5, 0.02)
+
+
+def _try_begin(connection: OneHopConnection) -> bool:
+    raw = connection.raw
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    return True

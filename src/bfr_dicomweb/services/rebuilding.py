@@ -1,0 +1,61 @@
+"""A new catalogue from the stored files alone."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from bfr_dicomweb.blobs.filesystem import FileBlobStore
+from bfr_dicomweb.errors import ArchiveError
+from bfr_dicomweb.index import instances
+from bfr_dicomweb.index.engine import Index
+from bfr_dicomweb.services.store import identify, new_instance, read_header_of
+
+GROUP_SIZE: Final = 200
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """Counts, and the keys that were left out with the reason."""
+
+    added: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+async def rebuild(index: Index, blobs: FileBlobStore, progress: Callable[[int], None]) -> Rebuilt:
+    """Fill an empty catalogue; where two files share an identity, the older one counts.
+
+    Args:
+        progress: Called with the number of objects just read.
+    """
+    rebuilt = Rebuilt()
+    keys = blobs.keys()
+    while group := await asyncio.to_thread(lambda: list(islice(keys, GROUP_SIZE))):
+        prepared = await asyncio.to_thread(_prepare, blobs, group, rebuilt)
+        async with index.write() as conn:
+            added = await instances.add_instances(conn, [row for _, row in prepared])
+        for (key, _), result in zip(prepared, added, strict=True):
+            if result.outcome is instances.Outcome.STORED:
+                rebuilt.added += 1
+            else:
+                rebuilt.left_out[key] = "another stored object has the same identity"
+        progress(len(group))
+    return rebuilt
+
+
+def _prepare(
+    blobs: FileBlobStore, keys: Sequence[str], rebuilt: Rebuilt
+) -> list[tuple[str, instances.PreparedInstance]]:
+    prepared = []
+    for key in keys:
+        try:
+            digest, size = blobs.digest(key)
+            header = read_header_of(blobs.path(key))
+            ref, sop_class_uid = identify(header, None)
+        except ArchiveError as error:
+            rebuilt.left_out[key] = str(error)
+            continue
+        new = new_instance(header, ref, sop_class_uid, key=key, size=size, digest=digest)
+        prepared.append((key, instances.prepare(new)))
+    return prepared

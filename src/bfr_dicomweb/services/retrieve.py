@@ -1,0 +1,357 @@
+"""Retrieve transaction (PS3.18 section 10.4), shared by WADO-RS, C-GET and C-MOVE."""
+
+import asyncio
+import mmap
+import struct
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import orjson
+import zstandard
+
+from bfr_dicomweb.dicom import frames, part10, pixels, rewriting, transfer_syntaxes
+from bfr_dicomweb.errors import NotFound, Unavailable, UndecodablePixelData
+from bfr_dicomweb.index import instances, series, studies
+from bfr_dicomweb.index.instances import StoredInstance
+from bfr_dicomweb.refs import Level, Ref
+from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.content import Content, FileRange, Made, Piece, Streamed
+
+# The marker of "the URL of this instance" as the documents hold it (see part10.MARKER).
+STORED_MARKER: Final = b'"BulkDataURI":"\\u0000/'
+# Metadata is put together this many instances at a time.
+PAGE: Final = 200
+# Spans up to this size are read whole; of larger ones first the item headers.
+SMALL_SPAN: Final = 1 << 20
+# Frames of one request that lie closer than this on average are looked up together.
+SPARSE: Final = 8
+MAX_INFLATED_BYTES: Final = 1 << 30
+# Bytes that Explicit VR Big Endian turns round together, beside those of part10.BINARY.
+NUMBER_BYTES: Final = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8}
+ITEM: Final = b"\xfe\xff\x00\xe0"
+
+
+async def locate(archive: Archive, ref: Ref) -> StoredInstance:
+    """Raises NotFound."""
+    async with archive.index.read() as conn:
+        found = await instances.locate(conn, ref)
+    if found is None:
+        raise NotFound("no such instance")
+    return found
+
+
+async def list_instances(archive: Archive, ref: Ref) -> Sequence[StoredInstance]:
+    """The instances at or below a resource, in the order of their series and numbers.
+
+    Raises:
+        NotFound: there are none.
+    """
+    if ref.level is Level.INSTANCE:
+        return [await locate(archive, ref)]
+    async with archive.index.read() as conn:
+        found = await instances.list_instances(conn, ref)
+    if not found:
+        raise NotFound(f"no such {ref.level}")
+    return found
+
+
+async def state_of(archive: Archive, ref: Ref) -> tuple[int, int]:
+    """The latest change at or below a resource, and how many instances are there.
+
+    Raises:
+        NotFound: there are none.
+    """
+    async with archive.index.read() as conn:
+        if ref.level is Level.INSTANCE:
+            instance = await instances.locate(conn, ref)
+            if instance is not None:
+                return instance.change, 1
+            found = None
+        elif ref.level is Level.SERIES:
+            found = await series.find(conn, ref.study_instance_uid, ref.series_instance_uid or "")
+        else:
+            found = await studies.find(conn, ref.study_instance_uid)
+    if found is None:
+        raise NotFound(f"no such {ref.level}")
+    return found.change, found.number_of_instances
+
+
+async def metadata_pages(archive: Archive, ref: Ref, base_uri: str) -> AsyncIterator[list[bytes]]:
+    """The metadata of the instances at or below a resource, as DICOM JSON objects."""
+    page: list[instances.Document] = []
+    async with archive.index.read() as conn:
+        async for document in instances.documents(conn, ref):
+            page.append(document)
+            if len(page) == PAGE:
+                yield await asyncio.to_thread(_metadata, page, ref, base_uri)
+                page = []
+    if len(page) == 1:
+        yield _metadata(page, ref, base_uri)
+    elif page:
+        yield await asyncio.to_thread(_metadata, page, ref, base_uri)
+
+
+def _metadata(page: Sequence[instances.Document], ref: Ref, base_uri: str) -> list[bytes]:
+    decompressor = zstandard.ZstdDecompressor()
+    served = []
+    for one in page:
+        path = Ref(ref.study_instance_uid, one.series_instance_uid, one.sop_instance_uid).path
+        located = f'"BulkDataURI":"{base_uri}{path}/'.encode()
+        served.append(decompressor.decompress(one.document).replace(STORED_MARKER, located))
+    return served
+
+
+async def attributes(archive: Archive, stored: StoredInstance) -> dict[str, Any]:
+    """The metadata of one instance, its BulkDataURIs still marked."""
+    async with archive.index.read() as conn:
+        async for one in instances.documents(conn, stored.ref):
+            document = zstandard.ZstdDecompressor().decompress(one.document)
+            loaded: dict[str, Any] = orjson.loads(document)
+            return loaded
+    raise NotFound("no such instance")
+
+
+def as_stored(stored: StoredInstance) -> Content:
+    return Content((FileRange(stored.blob_key, 0, stored.size_bytes),))
+
+
+def can_be_decoded(stored: StoredInstance) -> bool:
+    """Whether a codec for the pixel data is known; the data may still turn out to be broken."""
+    return stored.frame_bits > 0 or transfer_syntaxes.lookup(stored.transfer_syntax_uid).decodable
+
+
+async def frame_contents(
+    archive: Archive, stored: StoredInstance, frame_numbers: Sequence[int], *, decoded: bool
+) -> list[Content]:
+    """The asked frames, one content each, in the asked order.
+
+    Args:
+        frame_numbers: 1-based.
+        decoded: As native little-endian bytes instead of as stored.
+
+    Raises:
+        NotFound: no pixel data, or no such frame.
+        UndecodablePixelData: the frames cannot be told apart or the first cannot be decoded.
+    """
+    if stored.pixel_tag is None:
+        raise NotFound("the instance has no pixel data")
+    for number in frame_numbers:
+        if not 1 <= number <= stored.number_of_frames:
+            raise NotFound(
+                f"there is no frame {number}: the instance has {stored.number_of_frames}"
+            )
+    indices = [number - 1 for number in frame_numbers]
+    if stored.frame_bits:
+        encoded = await _native_frames(archive, stored, indices)
+        if not stored.big_endian or not decoded:
+            return encoded
+    else:
+        encoded = await _encapsulated_frames(archive, stored, indices)
+        if not decoded:
+            return encoded
+    return await _decoded_frames(archive, stored, indices, encoded)
+
+
+async def _native_frames(
+    archive: Archive, stored: StoredInstance, indices: Sequence[int]
+) -> list[Content]:
+    inflated = await _inflated(archive, stored) if stored.deflated else None
+    contents = []
+    for index in indices:
+        first_bit = index * stored.frame_bits
+        start = stored.frame_offset + first_bit // 8
+        stop = stored.frame_offset + (first_bit + stored.frame_bits + 7) // 8
+        if inflated is not None:
+            piece: Piece = inflated[start:stop]
+        else:
+            piece = FileRange(stored.blob_key, start, stop)
+        if first_bit % 8 or stored.frame_bits % 8:
+            piece = _aligned(archive, piece, first_bit % 8, stored.frame_bits)
+        contents.append(Content((piece,)))
+    return contents
+
+
+def _aligned(archive: Archive, piece: Piece, first_bit: int, frame_bits: int) -> Piece:
+    async def make() -> bytes:
+        return pixels.packed_frame(await archive.reader.bytes_of(piece), first_bit, frame_bits)
+
+    return Made((frame_bits + 7) // 8, make)
+
+
+async def _encapsulated_frames(
+    archive: Archive, stored: StoredInstance, indices: Sequence[int]
+) -> list[Content]:
+    spans = await _spans(archive, stored, indices)
+    if len(spans) == 1:
+        return [await _joined(archive, stored.blob_key, *spans[0])]
+    return await asyncio.to_thread(
+        lambda: [Content(_fragments(archive, stored.blob_key, *span)) for span in spans]
+    )
+
+
+async def _spans(
+    archive: Archive, stored: StoredInstance, indices: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Where the asked frames lie in the file; one look-up for neighbours."""
+    first, last = min(indices), max(indices)
+    async with archive.index.read() as conn:
+        if last - first < SPARSE * len(indices):
+            packed = await instances.spans(conn, stored, first, last - first + 1)
+            taken = [packed[(index - first) * 16 : (index - first + 1) * 16] for index in indices]
+        else:
+            taken = [await instances.spans(conn, stored, index) for index in indices]
+    if any(len(span) != 16 for span in taken):
+        raise UndecodablePixelData("the frames of this instance cannot be told apart")
+    return [struct.unpack("<QQ", span) for span in taken]
+
+
+async def _joined(archive: Archive, blob_key: str, start: int, stop: int) -> Content:
+    """Fragments without their item headers: read at once when small, else located first."""
+    if stop - start <= SMALL_SPAN:
+        span = await archive.reader.read(FileRange(blob_key, start, stop))
+        return Content((frames.join_fragments(span),))
+    return Content(await asyncio.to_thread(_fragments, archive, blob_key, start, stop))
+
+
+def _fragments(archive: Archive, blob_key: str, start: int, stop: int) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    while start + 8 <= stop:
+        item = archive.blobs.read(blob_key, start, start + 8)
+        end = min(start + 8 + int.from_bytes(item[4:], "little"), stop)
+        pieces.append(FileRange(blob_key, start + 8, end))
+        start = end
+    return tuple(pieces)
+
+
+async def _decoded_frames(
+    archive: Archive, stored: StoredInstance, indices: Sequence[int], encoded: Sequence[Content]
+) -> list[Content]:
+    described = pixels.PixelDescription.from_attributes(
+        await attributes(archive, stored), stored.transfer_syntax_uid
+    )
+    made: list[Content] = []
+    for index, content in zip(indices, encoded, strict=True):
+        make = partial(
+            archive.decoder.frame,
+            (stored.digest, index),
+            partial(archive.reader.whole, content),
+            described,
+        )
+        piece: Piece = Made(described.frame_bytes, make)
+        if not made:
+            # what cannot be decoded has to be known before the answer begins
+            piece = await make()
+        made.append(Content((piece,)))
+    return made
+
+
+async def pixel_contents(
+    archive: Archive, stored: StoredInstance, *, decoded: bool
+) -> list[Content]:
+    """All pixel data: one content when uncompressed, one a frame when not (PS3.18 8.7.3.3).
+
+    Raises:
+        NotFound: the instance has no pixel data.
+        UndecodablePixelData: as `frame_contents`.
+    """
+    if stored.pixel_tag is None:
+        raise NotFound("the instance has no pixel data")
+    if stored.frame_bits and not stored.number_of_frames * stored.frame_bits % 8:
+        size = stored.number_of_frames * stored.frame_bits // 8
+        value = part10.BulkValue(stored.pixel_tag, "OW", stored.frame_offset, size)
+        values = {value.path: value for value in await bulk_values(archive, stored)}
+        whole = values.get(stored.pixel_tag, value)
+        if not stored.big_endian:
+            return [await bulk_content(archive, stored, whole)]
+    numbers = range(1, stored.number_of_frames + 1)
+    contents = await frame_contents(archive, stored, numbers, decoded=decoded)
+    if not decoded and not stored.frame_bits:
+        return contents
+    return [Content(tuple(piece for content in contents for piece in content.pieces))]
+
+
+async def bulk_values(archive: Archive, stored: StoredInstance) -> tuple[part10.BulkValue, ...]:
+    """Every value of the instance that its metadata refers to by a BulkDataURI."""
+    async with archive.index.read() as conn:
+        table = await instances.bulk_table(conn, stored.key)
+    return part10.bulk_from_bytes(table) if table else ()
+
+
+async def bulk_content(
+    archive: Archive, stored: StoredInstance, value: part10.BulkValue
+) -> Content:
+    """One bulk value other than the pixel data, as little-endian bytes."""
+    stop = value.offset + value.length
+    if stored.deflated:
+        inflated = await _inflated(archive, stored)
+        return Content((inflated[value.offset : stop],))
+    stored_range = FileRange(stored.blob_key, value.offset, stop)
+    if "/" in value.path and value.path.endswith(frames.PIXEL_DATA):
+        return await _nested_pixel_data(archive, stored_range, value)
+    unit = part10.BINARY.get(value.vr, NUMBER_BYTES.get(value.vr, 1))
+    if not stored.big_endian or unit == 1:
+        return Content((stored_range,))
+
+    async def make() -> bytes:
+        return pixels.little_endian(await archive.reader.read(stored_range), unit)
+
+    return Content((Made(value.length, make),))
+
+
+async def _nested_pixel_data(
+    archive: Archive, stored_range: FileRange, value: part10.BulkValue
+) -> Content:
+    """Pixel data inside a sequence (an icon): without items where it is encapsulated."""
+    if value.length < 8:
+        return Content((stored_range,))
+    head = await archive.reader.read(
+        FileRange(stored_range.blob_key, value.offset, value.offset + 8)
+    )
+    if head[:4] != ITEM:
+        return Content((stored_range,))
+    first = value.offset + 8 + int.from_bytes(head[4:], "little")
+    return await _joined(archive, stored_range.blob_key, first, stored_range.stop)
+
+
+async def _inflated(archive: Archive, stored: StoredInstance) -> bytes:
+    whole = await archive.reader.read(
+        FileRange(stored.blob_key, stored.dataset_offset, stored.size_bytes)
+    )
+    return await asyncio.to_thread(_inflate, whole)
+
+
+def _inflate(deflated: bytes) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(deflated, MAX_INFLATED_BYTES)
+    if inflater.unconsumed_tail:
+        raise Unavailable("the inflated data set exceeds the limit")
+    return inflated
+
+
+async def as_explicit_little_endian(
+    archive: Archive, stored: StoredInstance, *, whole_answer: bool
+) -> Content:
+    """The instance as a PS3.10 file in Explicit VR Little Endian.
+
+    Args:
+        whole_answer: It is all that is sent: what cannot be made is found out now, and
+            its size is known. One of many is made when its turn comes.
+
+    Raises:
+        UndecodablePixelData: the pixel data cannot be decoded.
+        NotAcceptable: the pixel data is too long for Explicit VR Little Endian.
+    """
+    if not whole_answer:
+        return Content((Streamed(None, lambda: _rewritten(archive, stored).chunks),))
+    made = await asyncio.to_thread(_rewritten, archive, stored)
+    return Content((Streamed(made.size_bytes, lambda: made.chunks),))
+
+
+def _rewritten(archive: Archive, stored: StoredInstance) -> rewriting.RewrittenFile:
+    with archive.blobs.path(stored.blob_key).open("rb") as file:
+        # kept alive by the iterator that reads it
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    header = part10.read_header(mapped)
+    return rewriting.explicit_little_endian(mapped, header, decode=archive.decoder.decode_now)

@@ -1,0 +1,437 @@
+"""Store transaction (PS3.18 section 10.5), shared by every door.
+
+An object is received in pieces, staged, read once, and committed together with
+whatever else arrived meanwhile (group commit): one flush of the folders and one
+catalogue transaction for many objects, so that safety does not cost throughput.
+"""
+
+import asyncio
+import mmap
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import orjson
+import structlog
+import zstandard
+
+from bfr_dicomweb.blobs.filesystem import FileBlobStore, Staged
+from bfr_dicomweb.dicom import part10, transfer_syntaxes
+from bfr_dicomweb.errors import (
+    ArchiveError,
+    Conflict,
+    DifferentDuplicate,
+    InvalidObject,
+    StudyMismatch,
+    TooLarge,
+    Unavailable,
+    UnidentifiableObject,
+)
+from bfr_dicomweb.index import instances
+from bfr_dicomweb.index.engine import Index
+from bfr_dicomweb.refs import Ref
+
+T = TypeVar("T")
+
+STUDY: Final = "0020000D"
+SERIES: Final = "0020000E"
+SOP_INSTANCE: Final = "00080018"
+SOP_CLASS: Final = "00080016"
+AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
+
+# Objects up to this size are staged, read and flushed in one visit to a thread.
+BUFFER_BYTES: Final = 1 << 20
+# Objects received or staged but not yet committed, per process: bounds memory.
+IN_FLIGHT: Final = 32
+GROUP_SIZE: Final = 250
+THREADS: Final = 4
+UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+
+log = structlog.get_logger()
+_local = threading.local()
+
+
+class Outcome(Enum):
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResult:
+    """What became of one object. `error` says why one was refused, and only then."""
+
+    outcome: Outcome
+    ref: Ref | None
+    sop_class_uid: str
+    sop_instance_uid: str
+    findings: tuple[part10.Finding, ...] = ()
+    error: ArchiveError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A staged object, read and ready to be committed."""
+
+    staged: Staged
+    ref: Ref
+    sop_class_uid: str
+    findings: tuple[part10.Finding, ...]
+    row: instances.PreparedInstance
+    done: "asyncio.Future[StoreResult]"
+
+
+class Store:
+    """The way in for one process.
+
+    Args:
+        max_object_bytes: Larger objects are refused with TooLarge; None is no limit.
+    """
+
+    def __init__(
+        self, index: Index, blobs: FileBlobStore, *, max_object_bytes: int | None = None
+    ) -> None:
+        self._index = index
+        self._blobs = blobs
+        self._max_object_bytes = max_object_bytes
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._queue: asyncio.Queue[_Candidate] = asyncio.Queue()
+        self._committer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Settle what dead processes left in doubt, then take objects."""
+        await self._run(self._blobs.open)
+        await self._resolve_doubts()
+        self._committer = asyncio.create_task(self._commit_groups(), name="store-committer")
+
+    async def close(self) -> None:
+        """Finish what is under way, then stop."""
+        await self._queue.join()
+        if self._committer is not None:
+            self._committer.cancel()
+            await asyncio.gather(self._committer, return_exceptions=True)
+        await self._run(self._blobs.close)
+        self._threads.shutdown()
+
+    async def receive(self, *, study_instance_uid: str | None = None) -> "Receiving":
+        """Begin to receive one object; waits while too many are in flight.
+
+        Args:
+            study_instance_uid: When given, objects of other studies are refused.
+        """
+        await self._slots.acquire()
+        return Receiving(self, study_instance_uid)
+
+    async def _run(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+
+    async def _commit_groups(self) -> None:
+        while True:
+            group = [await self._queue.get()]
+            while len(group) < GROUP_SIZE and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+            try:
+                await self._commit(group)
+            finally:
+                for _ in group:
+                    self._queue.task_done()
+
+    async def _commit(self, group: Sequence[_Candidate]) -> None:
+        """Commit a group; when it fails, each alone, so that none fails for another."""
+        try:
+            await self._run(self._blobs.place, [one.staged for one in group])
+            async with self._index.write() as conn:
+                added = await instances.add_instances(conn, [one.row for one in group])
+        except Exception as error:  # the border between one object's fate and another's
+            await self._after_failure(group, error)
+            return
+        kept, unwanted = [], []
+        for one, result in zip(group, added, strict=True):
+            stored = result.outcome is instances.Outcome.STORED
+            (kept if stored else unwanted).append(one.staged.key)
+            if not one.done.done():
+                one.done.set_result(_result(one, result.outcome))
+        await self._run(self._blobs.settle, kept)
+        if unwanted:
+            await self._run(self._blobs.withdraw, unwanted)
+
+    async def _after_failure(self, group: Sequence[_Candidate], error: Exception) -> None:
+        try:
+            async with self._index.read() as conn:
+                known = await instances.known_blob_keys(conn, [one.staged.key for one in group])
+        except ArchiveError:
+            # the links stay in staging: the next start asks the catalogue again
+            log.warning("store commit in doubt", objects=len(group))
+            for one in group:
+                _fail(one, error)
+            return
+        committed = [one for one in group if one.staged.key in known]
+        for one in committed:
+            one.done.set_result(_result(one, instances.Outcome.STORED))
+        await self._run(self._blobs.settle, [one.staged.key for one in committed])
+        failed = [one for one in group if one.staged.key not in known]
+        await self._run(self._blobs.displace, [one.staged.key for one in failed])
+        if len(failed) > 1 and not isinstance(error, Unavailable):
+            log.warning("store group failed, trying one by one", error=type(error).__name__)
+            for one in failed:
+                await self._commit([one])
+            return
+        for one in failed:
+            _fail(one, error)
+            await self._run(one.staged.discard)
+
+    async def _resolve_doubts(self) -> None:
+        doubts = self._blobs.doubtful()
+        while (found := await self._run(next, doubts, None)) is not None:
+            folder, keys = found
+            async with self._index.read() as conn:
+                known = await instances.known_blob_keys(conn, keys)
+            await self._run(self._blobs.settle, [key for key in keys if key in known], folder)
+            lost = [key for key in keys if key not in known]
+            await self._run(self._blobs.withdraw, lost, folder)
+            log.info("staging swept", kept=len(known), withdrawn=len(lost))
+
+
+class Receiving:
+    """One object on its way in. End it with `finish` or `abort`, exactly once."""
+
+    def __init__(self, store: Store, study_instance_uid: str | None) -> None:
+        self._store = store
+        self._study_instance_uid = study_instance_uid
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._received = 0
+        self._staged: Staged | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._error: ArchiveError | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes. What goes wrong is told by `finish`."""
+        if self._error is not None:
+            return
+        self._received += len(data)
+        limit = self._store._max_object_bytes
+        if limit is not None and self._received > limit:
+            self._error = TooLarge(f"an object may have at most {limit} bytes")
+            self._buffer.clear()
+            return
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered >= BUFFER_BYTES:
+            await self._spill()
+
+    async def _spill(self) -> None:
+        """Hand the buffer to the disk while the next bytes arrive."""
+        await self._written()
+        pieces, self._buffer, self._buffered = self._buffer, [], 0
+        self._writing = asyncio.ensure_future(self._store._run(self._write_pieces, pieces))
+
+    async def _written(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            try:
+                await writing
+            except ArchiveError as error:
+                self._error = error
+
+    def _write_pieces(self, pieces: Sequence[bytes]) -> None:
+        if self._staged is None:
+            self._staged = self._store._blobs.stage()
+        for piece in pieces:
+            self._staged.write(piece)
+
+    async def abort(self) -> None:
+        """Forget it: the rest never came."""
+        try:
+            await self._written()
+            if self._staged is not None:
+                await self._store._run(self._staged.discard)
+        finally:
+            self._store._slots.release()
+
+    def finish(self) -> "asyncio.Task[StoreResult]":
+        """All bytes are here; the task ends when the object is durably stored or refused."""
+        return asyncio.create_task(self._finish(), name="store-finish")
+
+    async def _finish(self) -> StoreResult:
+        try:
+            await self._written()
+            done: asyncio.Future[StoreResult] = asyncio.get_running_loop().create_future()
+            staged = await self._store._run(self._stage_and_read, done)
+            if isinstance(staged, StoreResult):
+                return staged
+            await self._store._queue.put(staged)
+            return await done
+        finally:
+            self._store._slots.release()
+
+    def _stage_and_read(self, done: "asyncio.Future[StoreResult]") -> "_Candidate | StoreResult":
+        """In a thread: the last bytes to the disk, flush, read the header, make the row."""
+        header: part10.Header | None = None
+        try:
+            if self._error is not None:
+                raise self._error
+            whole = b"".join(self._buffer) if self._staged is None else None
+            if whole is not None:
+                # refused before anything touches the disk, if it is to be refused
+                header = part10.read_header(whole)
+                ref, sop_class_uid = identify(header, self._study_instance_uid)
+            self._write_pieces(self._buffer)
+            staged = self._staged
+            if staged is None:
+                raise InvalidObject("the object is empty")
+            digest = staged.seal()
+            if header is None:
+                header = read_header_of(staged.path)
+                ref, sop_class_uid = identify(header, self._study_instance_uid)
+            new = new_instance(
+                header, ref, sop_class_uid, key=staged.key, size=staged.size_bytes, digest=digest
+            )
+            row = instances.prepare(new)
+        except ArchiveError as error:
+            if self._staged is not None:
+                self._staged.discard()
+            return _refused(header, error)
+        except BaseException:
+            if self._staged is not None:
+                self._staged.discard()
+            raise
+        return _Candidate(staged, ref, sop_class_uid, header.findings, row, done)
+
+
+def identify(header: part10.Header, study_instance_uid: str | None) -> tuple[Ref, str]:
+    """The identity and the SOP class of an object.
+
+    Raises:
+        UnidentifiableObject: one of the four UIDs is missing or malformed.
+        StudyMismatch: it belongs to another study than `study_instance_uid`.
+    """
+    study = _required_uid(header, STUDY, "Study Instance UID (0020,000D)")
+    series = _required_uid(header, SERIES, "Series Instance UID (0020,000E)")
+    sop_instance = _required_uid(header, SOP_INSTANCE, "SOP Instance UID (0008,0018)")
+    sop_class = _required_uid(header, SOP_CLASS, "SOP Class UID (0008,0016)")
+    if study_instance_uid is not None and study != study_instance_uid:
+        raise StudyMismatch("the object belongs to another study than the target resource")
+    return Ref(study, series, sop_instance), sop_class
+
+
+def is_uid(text: str) -> bool:
+    """Fit to identify: digits and dots, 64 characters at most (PS3.5 section 9.1).
+
+    Leading zeros of components are forbidden there but met in practice, and harmless.
+    """
+    return len(text) <= 64 and UID.fullmatch(text) is not None
+
+
+def _required_uid(header: part10.Header, tag: str, name: str) -> str:
+    value = _first(header, tag)
+    if not value:
+        raise UnidentifiableObject(f"{name} is missing")
+    if not is_uid(value):
+        raise UnidentifiableObject(
+            f"{name} is no UID: digits and dots, at most 64 characters, are allowed"
+        )
+    return value
+
+
+def _first(header: part10.Header, tag: str) -> str:
+    values = header.attributes.get(tag, {}).get("Value") or [""]
+    return values[0] if isinstance(values[0], str) else ""
+
+
+def read_header_of(path: Path) -> part10.Header:
+    """The header of a file, without reading the rest of it. Raises InvalidObject."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise InvalidObject("the object is empty")
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            return part10.read_header(mapped)
+
+
+def new_instance(
+    header: part10.Header, ref: Ref, sop_class_uid: str, *, key: str, size: int, digest: bytes
+) -> instances.NewInstance:
+    """What the catalogue keeps of an object of `size` bytes under `key`."""
+    if ref.series_instance_uid is None or ref.sop_instance_uid is None:
+        raise ValueError("an instance is identified by all three UIDs")
+    frames = header.frames
+    return instances.NewInstance(
+        study_instance_uid=ref.study_instance_uid,
+        series_instance_uid=ref.series_instance_uid,
+        sop_instance_uid=ref.sop_instance_uid,
+        sop_class_uid=sop_class_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        attributes=header.attributes,
+        document=document(header),
+        bulk=part10.bulk_to_bytes(header.bulk) if header.bulk else b"",
+        pixel_tag=frames.tag if frames else None,
+        number_of_frames=frames.number_of_frames if frames else 0,
+        frame_offset=frames.offset if frames else 0,
+        frame_bits=frames.frame_bits if frames else 0,
+        spans=frames.spans if frames else b"",
+        big_endian=header.big_endian,
+        deflated=header.deflated,
+        dataset_offset=header.dataset_offset,
+        blob_key=key,
+        size_bytes=size,
+        digest=digest,
+    )
+
+
+def document(header: part10.Header) -> bytes:
+    """The metadata as it will be served, compressed with zstd.
+
+    Available Transfer Syntax UID (0008,3002) tells clients the stored encoding
+    first, so that they need not probe for it.
+    """
+    available = [header.transfer_syntax_uid]
+    syntax = transfer_syntaxes.lookup(header.transfer_syntax_uid)
+    explicit = transfer_syntaxes.EXPLICIT_VR_LITTLE_ENDIAN
+    if header.transfer_syntax_uid != explicit and (syntax.decodable or not syntax.encapsulated):
+        available.append(explicit)
+    described = {**header.attributes, AVAILABLE_TRANSFER_SYNTAX: {"vr": "UI", "Value": available}}
+    ordered = {tag: described[tag] for tag in sorted(described)}
+    return _compressor().compress(orjson.dumps(ordered))
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    compressor: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if compressor is None:
+        compressor = _local.compressor = zstandard.ZstdCompressor(level=3)
+    return compressor
+
+
+def _result(one: _Candidate, outcome: instances.Outcome) -> StoreResult:
+    sop_instance_uid = one.ref.sop_instance_uid or ""
+    if outcome is instances.Outcome.DIFFERENT:
+        error = DifferentDuplicate(
+            "the SOP Instance UID is taken by an object with other bytes; the first is kept"
+        )
+        return StoreResult(Outcome.REFUSED, one.ref, one.sop_class_uid, sop_instance_uid, (), error)
+    stored = outcome is instances.Outcome.STORED
+    became = Outcome.STORED if stored else Outcome.DUPLICATE
+    return StoreResult(became, one.ref, one.sop_class_uid, sop_instance_uid, one.findings)
+
+
+def _refused(header: part10.Header | None, error: ArchiveError) -> StoreResult:
+    sop_class_uid = _first(header, SOP_CLASS) if header else ""
+    sop_instance_uid = _first(header, SOP_INSTANCE) if header else ""
+    return StoreResult(Outcome.REFUSED, None, sop_class_uid, sop_instance_uid, (), error)
+
+
+def _fail(one: _Candidate, error: Exception) -> None:
+    if one.done.done():
+        return
+    if isinstance(error, Unavailable | Conflict):
+        sop_instance_uid = one.ref.sop_instance_uid or ""
+        one.done.set_result(
+            StoreResult(Outcome.REFUSED, one.ref, one.sop_class_uid, sop_instance_uid, (), error)
+        )
+    else:
+        one.done.set_exception(error)

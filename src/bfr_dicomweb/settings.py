@@ -1,0 +1,200 @@
+"""What can be set, from the command line, `BFR_*` variables or a TOML file, in that order."""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX: Final = "BFR_"
+# Variables of the test suite share the prefix; the server does not read them.
+TEST_PREFIX: Final = "BFR_TEST_"
+CONFIG_VARIABLE: Final = "BFR_CONFIG"
+MASK: Final = "********"
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a value that cannot be used; the text says which."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data: Path = Field(Path("bfr-data"), description="Folder of the stored objects.")
+    http: str = Field("127.0.0.1:8080", description="Address of the HTTP door, HOST:PORT.")
+    only: Literal["http"] | None = Field(None, description="Run this door alone.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="Processes that answer HTTP."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="sqlite:///PATH or postgresql://...; by default SQLite in the data folder.",
+    )
+    public_url: str | None = Field(
+        None, description="URL of this server as clients see it, without /dicomweb."
+    )
+    trust_forwarded: bool = Field(
+        True, description="Believe Forwarded and X-Forwarded-* headers when building URLs."
+    )
+    allow_unauthenticated: bool = Field(
+        False, description="Listen on other than loopback addresses although nobody has to log in."
+    )
+    cors_origins: list[str] = Field(
+        default_factory=list,
+        description="Origins of browsers' pages that may read; pages on this machine always may.",
+    )
+    max_results: Annotated[int, Field(ge=101)] = Field(
+        1000, description="Most matches of one search answer."
+    )
+    max_request_bytes: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Largest request payload; no limit by default."
+    )
+    max_object_bytes: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Largest object that is stored; no limit by default."
+    )
+    max_query_length: Annotated[int, Field(ge=1000)] = Field(
+        32_768, description="Longest query string, in characters."
+    )
+    max_frame_bytes: Annotated[int, Field(ge=1)] = Field(
+        1 << 30, description="Largest decoded frame."
+    )
+    reserve_bytes: Annotated[int, Field(ge=0)] = Field(
+        64 << 20, description="Free disk space below which nothing more is stored."
+    )
+    shutdown_seconds: Annotated[int, Field(ge=0)] = Field(
+        30, description="Time that requests under way get to finish when the server stops."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+
+    @field_validator("http")
+    @classmethod
+    def _has_host_and_port(cls, address: str) -> str:
+        split_address(address)
+        return address
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_absolute(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/") if url else None
+
+    @model_validator(mode="after")
+    def _is_not_open_to_strangers(self) -> Self:
+        host, _ = split_address(self.http)
+        if not self.allow_unauthenticated and not is_loopback(host):
+            raise ValueError(
+                f"http: {host} is no loopback address, and without authentication anyone who "
+                "reaches it could read every image; set allow_unauthenticated to do it anyway"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        file = os.environ.get(CONFIG_VARIABLE)
+        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        return split_address(self.http)
+
+    @property
+    def index_url(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data / 'catalogue.sqlite'}"
+
+    def shown(self) -> dict[str, str]:
+        """The effective values as text, secrets masked."""
+        values = self.model_dump(mode="json")
+        return {name: _text(value) for name, value in values.items()}
+
+
+def load(**given: Any) -> Settings:
+    """The effective settings; `given` are those of the command line that are not None.
+
+    Raises:
+        SettingsError: an unknown name, or a value that cannot be used.
+    """
+    _refuse_unknown_variables()
+    file = os.environ.get(CONFIG_VARIABLE)
+    if file and not Path(file).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {file}")
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise SettingsError(_reasons(error)) from None
+
+
+def export(settings: Settings) -> None:
+    """Make the processes that this one starts see the same settings."""
+    for name, value in settings.model_dump(mode="json", exclude={"database_url"}).items():
+        if value is not None:
+            os.environ[PREFIX + name.upper()] = _text(value)
+    if settings.database_url is not None:
+        os.environ[PREFIX + "DATABASE_URL"] = settings.database_url.get_secret_value()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be HOST:PORT, e.g. 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known
+    )
+    if unknown:
+        raise SettingsError(f"unknown setting: {', '.join(unknown)}")
+
+
+def _reasons(error: ValueError) -> str:
+    details = getattr(error, "errors", None)
+    if details is None:
+        return str(error)
+    lines = []
+    for detail in details(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in detail["loc"])
+        reason = "unknown setting" if detail["type"] == "extra_forbidden" else detail["msg"]
+        lines.append(f"{name}: {reason}" if name else reason.removeprefix("Value error, "))
+    return "; ".join(lines)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    return "" if value is None else str(value)

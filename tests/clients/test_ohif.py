@@ -1,0 +1,331 @@
+"""OHIF in a real browser, from another origin than the archive's, reads and writes.
+
+The viewer's configuration is the one in examples/ohif, so that it is known to work.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from dicomweb_client import DICOMwebClient
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+
+from clients.archive import Archive
+from clients.ohif_pages import Ohif, StudyList, Viewer
+from clients.ohif_server import OhifMissing, ohif_dist, ohif_server
+from clients.studies import CT_SIZE, US_COLUMNS, US_ROWS, Study, ct_study
+from shared_data import COMPLETE
+
+APP_CONFIG = Path(__file__).parents[2] / "examples" / "ohif" / "app-config.js"
+# Software WebGL, and no connection of the browser's own accord.
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
+TIMEOUT_MS = 30_000
+TOUR_IS_DONE = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+
+# Other ways to configure OHIF; each changes what it asks for and in which words.
+VARIANTS = {
+    "quoted-accept": {"omitQuotationForMultipartRequest: true": "omitQuotation: false"},
+    "whole-study-at-once": {"enableStudyLazyLoad: true": "enableStudyLazyLoad: false"},
+    "multipart-bulk-data": {"singlepart: 'bulkdata'": "singlepart: ''"},
+}
+
+
+def missing(reason: str) -> NoReturn:
+    if COMPLETE:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def app_config(archive: Archive, changes: dict[str, str]) -> str:
+    text = APP_CONFIG.read_text(encoding="utf-8")
+    for old, new in {"http://127.0.0.1:8080/dicomweb": archive.url, **changes}.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="module")
+def dist() -> Path:
+    try:
+        return ohif_dist()
+    except OhifMissing as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="module")
+def ohif_url(dist: Path) -> Iterator[str]:
+    with ohif_server(dist) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        missing("these tests look through a browser: install Chromium")
+    expect.set_options(timeout=TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    chosen = os.environ.get("BFR_TEST_SCREENSHOTS")
+    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def changes(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What to replace in app-config.js; a test asks for another by indirect parameters."""
+    chosen: dict[str, str] = getattr(request, "param", {})
+    return chosen
+
+
+@contextmanager
+def configured_page(browser: Browser, config: str) -> Iterator[Page]:
+    # A service worker would answer before the route below does.
+    with browser.new_context(
+        viewport={"width": 1600, "height": 900}, service_workers="block"
+    ) as context:
+        context.set_default_timeout(TIMEOUT_MS)
+        context.add_init_script(TOUR_IS_DONE)
+        context.route(
+            "**/app-config.js",
+            lambda route: route.fulfill(body=config, content_type="text/javascript"),
+        )
+        yield context.new_page()
+
+
+@pytest.fixture
+def ohif(
+    browser: Browser,
+    ohif_url: str,
+    archive: Archive,
+    changes: dict[str, str],
+    screenshots: Path,
+) -> Iterator[Ohif]:
+    with configured_page(browser, app_config(archive, changes)) as page:
+        yield Ohif(page, ohif_url, archive.url, screenshots)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    study: Study
+    length_mm: float
+
+
+@pytest.fixture(scope="module")
+def measurement(
+    browser: Browser, ohif_url: str, archive: Archive, screenshots: Path
+) -> Measurement:
+    """A length drawn and saved with OHIF, in a study of its own: saving adds a series."""
+    study = ct_study("Öberg^Aina", "196408233234")
+    archive.store(study.files)
+    with configured_page(browser, app_config(archive, {})) as page:
+        ohif = Ohif(page, ohif_url, archive.url, screenshots)
+        viewer = Viewer.opened(ohif, study.study_instance_uid)
+        viewer.draw_length()
+        length_mm = viewer.length_label_mm()
+        viewer.save_measurements("Mätning")
+        ohif.save_screenshot("measurement-saved")
+    return Measurement(study, length_mm)
+
+
+def correlation(shown: npt.NDArray[np.uint8], stored: npt.NDArray[np.float64]) -> float:
+    """How alike two pictures are, 1 for equal but for brightness and contrast."""
+    return float(np.corrcoef(shown.ravel(), stored.ravel())[0, 1])
+
+
+def content_items(report: Dataset) -> Iterator[Dataset]:
+    for item in report.get("ContentSequence", []):
+        yield item
+        yield from content_items(item)
+
+
+def windowed_slice(study: Study, number: int) -> npt.NDArray[np.float64]:
+    image = dcmread(DicomBytesIO(study.files[number - 1]))
+    low = image.WindowCenter - image.WindowWidth / 2
+    return np.clip((image.pixel_array - low) / image.WindowWidth, 0, 1)
+
+
+def test_the_study_list_shows_every_study(ohif: Ohif, ct: Study, ultrasound: Study) -> None:
+    study_list = StudyList.opened(ohif)
+
+    expect(study_list.row_of("Sjöqvist, Märta")).to_be_visible()
+    expect(study_list.row_of("Åkerström, Björn")).to_be_visible()
+    ohif.save_screenshot("study-list")
+
+
+def test_the_study_list_shows_what_it_asked_to_have_included(
+    ohif: Ohif, ct: Study, ultrasound: Study
+) -> None:
+    study_list = StudyList.opened(ohif)
+
+    expect(study_list.row_of("Sjöqvist, Märta")).to_contain_text("UL Hjärta")
+
+
+def test_a_name_is_found_in_lower_case_and_without_marks(
+    ohif: Ohif, ct: Study, ultrasound: Study
+) -> None:
+    study_list = StudyList.opened(ohif)
+    expect(study_list.row_of("Sjöqvist, Märta")).to_be_visible()
+
+    study_list.filter("Patient", "akerstrom")
+
+    expect(study_list.rows).to_have_count(1)
+    expect(study_list.rows).to_contain_text("Åkerström, Björn")
+    ohif.save_screenshot("search-by-name")
+
+
+def test_a_part_of_the_patient_id_finds_the_study(ohif: Ohif, ct: Study, ultrasound: Study) -> None:
+    study_list = StudyList.opened(ohif)
+    expect(study_list.row_of("Åkerström, Björn")).to_be_visible()
+
+    study_list.filter("MRN", "080982")
+
+    expect(study_list.rows).to_have_count(1)
+    expect(study_list.rows).to_contain_text("Sjöqvist, Märta")
+
+
+def test_an_opened_series_shows_its_first_slice_as_stored(ohif: Ohif, ct: Study) -> None:
+    viewer = Viewer.opened(ohif, ct.study_instance_uid)
+
+    shown = viewer.picture(columns=CT_SIZE, rows=CT_SIZE).mean(axis=2)
+
+    ohif.save_screenshot("ct")
+    assert correlation(shown, windowed_slice(ct, 1)) > 0.97
+
+
+def test_scrolling_shows_the_slices_in_order(ohif: Ohif, ct: Study) -> None:
+    viewer = Viewer.opened(ohif, ct.study_instance_uid)
+
+    viewer.scroll(6)
+
+    ohif.save_screenshot("ct-scrolled")
+    assert viewer.instance_number() == 7
+    ohif.page.wait_for_timeout(500)
+    shown = viewer.picture(columns=CT_SIZE, rows=CT_SIZE).mean(axis=2)
+    assert correlation(shown, windowed_slice(ct, 7)) > 0.97
+
+
+def test_the_viewer_shows_a_thumbnail_of_the_series(ohif: Ohif, ct: Study) -> None:
+    viewer = Viewer.opened(ohif, ct.study_instance_uid)
+
+    expect(viewer.thumbnails).to_have_count(1)
+    expect(viewer.thumbnails).not_to_have_js_property("naturalWidth", 0)
+
+
+def test_nothing_the_viewer_asks_for_is_refused(ohif: Ohif, ct: Study) -> None:
+    Viewer.opened(ohif, ct.study_instance_uid)
+
+    ohif.page.wait_for_load_state("networkidle")
+
+    assert ohif.refused() == []
+    frames = {path for _, _, path in ohif.answers if path.endswith("/frames/1")}
+    assert len(frames) == len(ct.files)
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS, indirect=True)
+def test_other_configurations_of_the_viewer_show_the_picture_too(ohif: Ohif, ct: Study) -> None:
+    viewer = Viewer.opened(ohif, ct.study_instance_uid)
+
+    shown = viewer.picture(columns=CT_SIZE, rows=CT_SIZE).mean(axis=2)
+
+    assert correlation(shown, windowed_slice(ct, 1)) > 0.97
+    expect(viewer.thumbnails).not_to_have_js_property("naturalWidth", 0)
+    assert ohif.refused() == []
+
+
+def test_a_cine_loop_shows_its_frame_in_colour(ohif: Ohif, ultrasound: Study) -> None:
+    viewer = Viewer.opened(ohif, ultrasound.study_instance_uid)
+
+    shown = viewer.picture(columns=US_COLUMNS, rows=US_ROWS)
+
+    ohif.save_screenshot("ultrasound")
+    stored = dcmread(DicomBytesIO(ultrasound.files[0])).pixel_array[0]
+    assert correlation(shown.mean(axis=2), stored.mean(axis=2)) > 0.9
+    red, _, blue = shown[130, US_COLUMNS // 2 + 4]
+    assert int(blue) - int(red) > 100
+
+
+def test_a_cine_loop_plays(ohif: Ohif, ultrasound: Study) -> None:
+    viewer = Viewer.opened(ohif, ultrasound.study_instance_uid)
+    first = viewer.picture(columns=US_COLUMNS, rows=US_ROWS)
+
+    ohif.page.locator("[data-cy=cine-player-play-pause]").click()
+    ohif.page.wait_for_function(
+        """() => {
+            const text = document.querySelector('[data-cy=viewport-overlay-bottom-right]');
+            return Number(text.innerText.match(/\\((\\d+)\\//)[1]) > 8;
+        }"""
+    )
+    ohif.page.locator("[data-cy=cine-player-play-pause]").click()
+
+    ohif.save_screenshot("ultrasound-played")
+    later = viewer.picture(columns=US_COLUMNS, rows=US_ROWS)
+    assert viewer.instance_number() == 1
+    assert correlation(later, first.astype(np.float64)) < 0.9
+
+
+def test_a_saved_measurement_is_a_structured_report_in_the_study(
+    archive: Archive, measurement: Measurement
+) -> None:
+    client = DICOMwebClient(archive.url)
+
+    found = client.search_for_series(
+        measurement.study.study_instance_uid, search_filters={"Modality": "SR"}
+    )
+
+    assert len(found) == 1
+
+
+def test_a_saved_measurement_has_the_length_that_was_drawn(
+    archive: Archive, measurement: Measurement
+) -> None:
+    client = DICOMwebClient(archive.url)
+    study_uid = measurement.study.study_instance_uid
+    [series] = client.search_for_series(study_uid, search_filters={"Modality": "SR"})
+
+    [report] = client.retrieve_series_metadata(study_uid, series["0020000E"]["Value"][0])
+
+    lengths = [
+        float(item.MeasuredValueSequence[0].NumericValue)
+        for item in content_items(Dataset.from_json(report))
+        if item.ValueType == "NUM" and item.ConceptNameCodeSequence[0].CodeMeaning == "Length"
+    ]
+    assert lengths == [pytest.approx(measurement.length_mm, abs=0.1)]
+
+
+def test_a_saved_measurement_is_listed_when_the_study_is_opened_again(
+    ohif: Ohif, measurement: Measurement
+) -> None:
+    Viewer.opened(ohif, measurement.study.study_instance_uid)
+
+    report = ohif.page.get_by_text("SR", exact=True)
+
+    expect(report.first).to_be_visible()
+    ohif.save_screenshot("report-listed")

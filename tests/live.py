@@ -1,0 +1,111 @@
+"""A real `bfr-dicomweb serve` on a free loopback port."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Live:
+    """One server process over one data folder; it can be killed and started again."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.data = folder / "data"
+        self.log = folder / "server.log"
+        self.port = free_port()
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.url = self.origin + "/dicomweb"
+        self._settings = dict(settings or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of the caller without its own settings, and the settings under test."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("BFR_")}
+        return kept | {f"BFR_{name.upper()}": value for name, value in self._settings.items()}
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "bfr_dicomweb", "serve", "--data", str(self.data)]
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*command, "--http", f"127.0.0.1:{self.port}"],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                if httpx2.get(f"{self.origin}/health/ready", timeout=5).status_code == 200:
+                    return
+            except httpx2.TransportError:
+                pass
+            time.sleep(0.05)
+        raise RuntimeError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
+
+    def kill(self) -> None:
+        """Without any chance to clean up, its children too."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        if number is signal.SIGKILL:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `bfr-dicomweb ARGUMENTS` on the same data."""
+        return subprocess.run(
+            [sys.executable, "-m", "bfr_dicomweb", *arguments, "--data", str(self.data)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+
+@contextmanager
+def running(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Live]:
+    live = Live(folder, settings)
+    try:
+        live.start()
+        yield live
+    finally:
+        live.stop()

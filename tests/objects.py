@@ -1,0 +1,99 @@
+"""Small valid objects, made with pydicom: valid by default, naming only what matters."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+DICOM = "application/dicom"
+
+
+def uid() -> str:
+    return str(generate_uid(prefix="2.25."))
+
+
+def a_dataset(**attributes: Any) -> Dataset:
+    """A CT image of 16 x 16 pixels; keyword arguments are attributes, None leaves one out."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = uid()
+    dataset.StudyInstanceUID = uid()
+    dataset.SeriesInstanceUID = uid()
+    dataset.StudyDate, dataset.StudyTime = "20240115", "101500"
+    dataset.AccessionNumber = "A1"
+    dataset.Modality = "CT"
+    dataset.PatientName = "Åkerström^Björn"
+    dataset.PatientID = "191212121212"
+    dataset.PatientBirthDate, dataset.PatientSex = "19121212", "M"
+    dataset.StudyID = "1"
+    dataset.SeriesNumber, dataset.InstanceNumber = 1, 1
+    dataset.Rows = dataset.Columns = 16
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = np.arange(256, dtype="<u2").tobytes()
+    for keyword, value in attributes.items():
+        if value is None:
+            del dataset[keyword]
+        else:
+            setattr(dataset, keyword, value)
+    return dataset
+
+
+def written(dataset: Dataset, transfer_syntax_uid: str = ExplicitVRLittleEndian) -> bytes:
+    """The data set as a PS3.10 file."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", CTImageStorage)
+    meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID", "2.25.1")
+    meta.TransferSyntaxUID = transfer_syntax_uid
+    dataset.file_meta = meta
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def an_object(**attributes: Any) -> bytes:
+    return written(a_dataset(**attributes))
+
+
+def a_series(count: int, **attributes: Any) -> list[bytes]:
+    shared = {"StudyInstanceUID": uid(), "SeriesInstanceUID": uid()} | attributes
+    return [an_object(InstanceNumber=number, **shared) for number in range(1, count + 1)]
+
+
+def a_cine(frames: Sequence[bytes], **attributes: Any) -> bytes:
+    """A multi-frame object of JPEG frames with a Basic Offset Table."""
+    dataset = a_dataset(
+        SOPClassUID=MultiFrameTrueColorSecondaryCaptureImageStorage,
+        Modality="US",
+        NumberOfFrames=len(frames),
+        SamplesPerPixel=3,
+        PhotometricInterpretation="YBR_FULL_422",
+        PlanarConfiguration=0,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        **attributes,
+    )
+    dataset.PixelData = encapsulate(list(frames), has_bot=True)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    return written(dataset, JPEGBaseline8Bit)
+
+
+def multipart(files: Sequence[bytes], boundary: str = "boundary") -> tuple[bytes, str]:
+    """A STOW-RS payload and its Content-Type."""
+    head = f"--{boundary}\r\nContent-Type: {DICOM}\r\n\r\n".encode()
+    body = b"".join(head + file + b"\r\n" for file in files) + f"--{boundary}--\r\n".encode()
+    return body, f'multipart/related; type="{DICOM}"; boundary={boundary}'
