@@ -3,7 +3,10 @@
 import io
 import itertools
 import re
+import shutil
+import subprocess
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -40,6 +43,36 @@ def volume(objects: list[Dataset]) -> list[Dataset]:
 def luhn_is_right(digits: str) -> bool:
     doubled = [int(digit) * factor for digit, factor in zip(digits, itertools.cycle((2, 1)))]
     return sum(value // 10 + value % 10 for value in doubled) % 10 == 0
+
+
+@pytest.fixture(scope="module")
+def validator() -> str:
+    program = shutil.which("dciodvfy")
+    if program is None:
+        pytest.skip("dicom3tools is not installed: apt-get install dicom3tools")
+    return program
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        pytest.param(0, id="radiograph"),
+        pytest.param(1, id="ultrasound"),
+        pytest.param(2, id="compressed CT"),
+        pytest.param(50, id="CT"),
+        pytest.param(-1, id="report"),
+    ],
+)
+def test_an_independent_validator_finds_no_error(
+    validator: str, files: list[bytes], position: int, tmp_path: Path
+) -> None:
+    (tmp_path / "one.dcm").write_bytes(files[position])
+
+    told = subprocess.run(
+        [validator, tmp_path / "one.dcm"], capture_output=True, text=True, check=False
+    )
+
+    assert [line for line in told.stderr.splitlines() if line.startswith("Error")] == []
 
 
 def test_the_number_of_objects_is_as_announced(files: list[bytes]) -> None:

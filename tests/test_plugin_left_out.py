@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import plugin_left_out
 
 TESTS = Path(__file__).parent
@@ -30,14 +32,22 @@ def run_pytest(folder: Path, source: str, *, complete: bool) -> subprocess.Compl
 LEFT_OUT = "def test_one():\n    pytest.skip('Squid is not installed: apt-get install squid')"
 
 
-def test_a_left_out_test_is_told_with_what_to_install(tmp_path: Path) -> None:
-    done = run_pytest(tmp_path, LEFT_OUT, complete=False)
+@pytest.fixture(scope="module")
+def incomplete(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """A run that leaves a test out, and may."""
+    return run_pytest(tmp_path_factory.mktemp("incomplete"), LEFT_OUT, complete=False)
 
-    assert "1 test: Squid is not installed: apt-get install squid" in done.stdout
+
+def test_a_left_out_test_is_told_with_what_to_install(
+    incomplete: subprocess.CompletedProcess[str],
+) -> None:
+    assert "1 test: Squid is not installed: apt-get install squid" in incomplete.stdout
 
 
-def test_a_left_out_test_does_not_fail_the_run(tmp_path: Path) -> None:
-    assert run_pytest(tmp_path, LEFT_OUT, complete=False).returncode == 0
+def test_a_left_out_test_does_not_fail_the_run(
+    incomplete: subprocess.CompletedProcess[str],
+) -> None:
+    assert incomplete.returncode == 0
 
 
 def test_a_left_out_test_fails_a_run_that_must_be_complete(tmp_path: Path) -> None:

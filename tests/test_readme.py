@@ -1,17 +1,22 @@
 """What README.md and CONTRIBUTING.md say is true of this checkout."""
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic_core import PydanticUndefined
+from pydicom.uid import ExplicitVRLittleEndian
 
-from bfr_dicomweb import cli
+import live
 from bfr_dicomweb.example_studies import computed_tomography
-from bfr_dicomweb.example_studies.identity import uid
+from bfr_dicomweb.example_studies.identity import part10, uid
 from bfr_dicomweb.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +25,34 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 SCREEN_LINES = 32
 BLOCKS = [block.strip() for block in re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.M)]
 START, TEST = BLOCKS[:2]
+CURL_LINES = [line for line in README.splitlines() if line.startswith("curl ")]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[live.Live]:
+    """A server that holds what the README's lines ask for."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed: apt-get install curl")
+    trunk = computed_tomography.abdomen_trunk()
+    file = part10(computed_tomography.abdomen_slice(trunk, 46), ExplicitVRLittleEndian)
+    with live.running(tmp_path_factory.mktemp("demo")) as server:
+        stored = httpx2.post(
+            f"{server.url}/studies",
+            content=file,
+            headers={"Content-Type": "application/dicom", "Accept": "application/dicom+json"},
+        )
+        stored.raise_for_status()
+        yield server
+
+
+def run(line: str, server: live.Live, folder: Path) -> bytes:
+    """What a line of the README prints, or writes to the file it names."""
+    line = line.replace("http://127.0.0.1:8080", server.origin)
+    arguments = shlex.split(line.replace("curl ", "curl --silent --show-error --fail ", 1))
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, check=True)
+    if "-o" in arguments:
+        return (folder / arguments[arguments.index("-o") + 1]).read_bytes()
+    return done.stdout
 
 
 def table_row(variable: str) -> list[str]:
@@ -87,6 +120,8 @@ def test_the_table_has_no_setting_that_does_not_exist() -> None:
 
 
 def test_every_command_of_the_program_is_shown() -> None:
+    from bfr_dicomweb import cli  # takes long to import
+
     commands = {
         command.name or (command.callback.__name__ if command.callback else "")
         for command in cli.cli.registered_commands
@@ -123,3 +158,33 @@ def test_the_urls_name_an_example_object() -> None:
     )
 
     assert len(re.findall(r"/dicomweb/studies/\S+/instances/[\d.]+", README)) == README.count(path)
+
+
+def test_the_line_that_searches_finds_the_example_patient(demo: live.Live, tmp_path: Path) -> None:
+    (study,) = json.loads(run(CURL_LINES[0], demo, tmp_path))
+
+    assert study["00100010"]["Value"] == [{"Alphabetic": "Åkerström^Björn"}]
+
+
+def test_the_line_for_metadata_gives_those_of_a_ct(demo: live.Live, tmp_path: Path) -> None:
+    (metadata,) = json.loads(run(CURL_LINES[1], demo, tmp_path))
+
+    assert metadata["00080060"]["Value"] == ["CT"]
+
+
+def test_the_line_for_pixels_gives_as_many_as_the_text_says(
+    demo: live.Live, tmp_path: Path
+) -> None:
+    assert len(run(CURL_LINES[2], demo, tmp_path)) == 512 * 512 * 2
+
+
+def test_the_line_for_a_file_gives_a_dicom_file(demo: live.Live, tmp_path: Path) -> None:
+    assert run(CURL_LINES[3], demo, tmp_path)[128:132] == b"DICM"
+
+
+def test_the_line_that_stores_is_acknowledged(demo: live.Live, tmp_path: Path) -> None:
+    run(CURL_LINES[3], demo, tmp_path)
+
+    answer = json.loads(run(CURL_LINES[4], demo, tmp_path))
+
+    assert len(answer["00081199"]["Value"]) == 1

@@ -1,17 +1,15 @@
 """Composition: from settings to a running server."""
 
-import asyncio
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.routing import Router
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
@@ -47,9 +45,9 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     logs.configure(chosen.log_level)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Router) -> AsyncIterator[dict[str, Service]]:
         archive = await open_archive(chosen)
-        app.state.service = Service(
+        service = Service(
             archive,
             root=endpoints.ROOT,
             public_url=chosen.public_url,
@@ -57,31 +55,21 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             max_results=chosen.max_results,
             max_request_bytes=chosen.max_request_bytes,
             max_query_length=chosen.max_query_length,
-            draining=_draining,
         )
         try:
-            yield
+            yield {"service": service}
         finally:
             await archive.close()
 
-    app = Starlette(routes=endpoints.routes(), lifespan=lifespan)
-    app.router.default = _not_found
-    app.router.redirect_slashes = False
-    return Border(app, cors_origins=chosen.cors_origins)
+    # a router and not an application: errors are the border's alone to answer
+    router = Router(
+        routes=endpoints.routes(), default=_not_found, redirect_slashes=False, lifespan=lifespan
+    )
+    return Border(router, cors_origins=chosen.cors_origins)
 
 
 async def _not_found(*_: object) -> None:
     raise NotFound("there is no such resource")
-
-
-# Set when this process has been told to stop: it answers on, but wants no new requests.
-_draining: Final = asyncio.Event()
-
-
-class _Server(uvicorn.Server):
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        _draining.set()
-        super().handle_exit(sig, frame)
 
 
 def serve(settings: Settings) -> None:
@@ -102,13 +90,12 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    server = _Server(config)
     if settings.workers == 1:
-        server.run()
+        uvicorn.Server(config).run()
         return
     metrics = Path(tempfile.mkdtemp(prefix="bfr-metrics-"))
     os.environ[METRICS_FOLDER] = str(metrics)
     try:
-        Multiprocess(config, target=server.run, sockets=[config.bind_socket()]).run()
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
     finally:
         shutil.rmtree(metrics, ignore_errors=True)

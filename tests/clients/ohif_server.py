@@ -52,12 +52,14 @@ def ohif_dist() -> Path:
 def _fetch_package(folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
-        raise OhifMissing("OHIF is fetched with npm: install Node.js, or set BFR_TEST_OHIF")
+        raise OhifMissing("npm, which fetches OHIF, is not installed: apt-get install npm")
     command = [npm, "pack", f"@ohif/app@{OHIF_VERSION}", "--pack-destination", str(folder)]
     fetched = subprocess.run(command, cwd=folder, capture_output=True, timeout=300)
     packages = list(folder.glob("*.tgz"))
     if fetched.returncode != 0 or len(packages) != 1:
-        raise OhifMissing(f"npm could not fetch @ohif/app {OHIF_VERSION}; or set BFR_TEST_OHIF")
+        raise OhifMissing(
+            f"npm could not fetch @ohif/app {OHIF_VERSION}: BFR_TEST_OHIF can name a folder with it"
+        )
     if hashlib.sha512(packages[0].read_bytes()).hexdigest() != OHIF_SHA512:
         raise RuntimeError(f"@ohif/app {OHIF_VERSION} has other content than it had")
     return packages[0]
@@ -69,36 +71,57 @@ def _unpack_dist(package: Path, folder: Path) -> None:
         archive.extractall(folder, members, filter="data")
 
 
-class _OhifFiles(SimpleHTTPRequestHandler):
-    """Static files; any other path is a page of the single-page application."""
+class OhifServer(ThreadingHTTPServer):
+    """Serves `dist` on a free port of loopback, with `app_config` in place of its own.
 
-    protocol_version = "HTTP/1.1"
+    The same port for every configuration: a browser then keeps the rest in its cache.
+    """
 
-    def do_GET(self) -> None:
-        if not Path(self.translate_path(self.path)).is_file():
-            self.path = "/index.html"
-        super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: the browser's own record of requests is the better one."""
-
-
-class _OhifServer(ThreadingHTTPServer):
     daemon_threads = True
+
+    def __init__(self, dist: Path) -> None:
+        super().__init__(("127.0.0.1", 0), functools.partial(_OhifFiles, directory=str(dist)))
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.app_config = ""
 
     def handle_error(self, *_: object) -> None:
         """Nothing: a browser that leaves a page drops its connections."""
 
 
+class _OhifFiles(SimpleHTTPRequestHandler):
+    """Static files; any other path is a page of the single-page application."""
+
+    protocol_version = "HTTP/1.1"
+    server: OhifServer
+
+    def do_GET(self) -> None:
+        if self.path == "/app-config.js":
+            self._answer_with_app_config()
+            return
+        if not Path(self.translate_path(self.path)).is_file():
+            self.path = "/index.html"
+        super().do_GET()
+
+    def _answer_with_app_config(self) -> None:
+        body = self.server.app_config.encode("utf-8")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/javascript; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the browser's own record of requests is the better one."""
+
+
 @contextmanager
-def ohif_server(dist: Path) -> Iterator[str]:
-    """OHIF's URL, without a slash at the end, while it is served."""
-    handler = functools.partial(_OhifFiles, directory=str(dist))
-    with _OhifServer(("127.0.0.1", 0), handler) as server:
+def ohif_server(dist: Path) -> Iterator[OhifServer]:
+    with OhifServer(dist) as server:
         thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield server
         finally:
             server.shutdown()
             thread.join()

@@ -159,7 +159,8 @@ def _chest_slice(number: int) -> npt.NDArray[np.int16]:
     girth = 0.62 + 0.25 * level
 
     def inside(cx: float, cy: float, rx: float, ry: float) -> npt.NDArray[np.bool_]:
-        return np.less(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2, 1)
+        within: npt.NDArray[np.bool_] = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
+        return within
 
     hu = np.full((CT_SIZE, CT_SIZE), -1000.0)
     hu[inside(0, 0, girth, 0.62)] = -90

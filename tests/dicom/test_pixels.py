@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
-from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 
 from bfr_dicomweb.dicom.codestreams import Family, read_codestream
 from bfr_dicomweb.dicom.part10 import read_header
@@ -86,7 +86,7 @@ LOSSLESS: list[tuple[str, Encode]] = [
     (".1.98", lambda pixels: pixels.tobytes()),
     (".8.1", deflated),
     (".5", rle),
-    (".4.57", lambda pixels: bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=5))),
+    (".4.57", lambda pixels: bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=4))),
     (".4.70", lambda pixels: bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1))),
     (".4.80", lambda pixels: bytes(imagecodecs.jpegls_encode(pixels))),
     (
@@ -199,6 +199,7 @@ def test_a_frame_of_one_bit_is_packed(suffix: str, frame: bytes) -> None:
 # Sign and width
 
 
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(-2048, 2047), min_size=ROWS * COLUMNS, max_size=ROWS * COLUMNS))
 def test_signed_samples_in_an_unsigned_codec_keep_their_sign(values: list[int]) -> None:
     pixels = np.array(values, "<i2").reshape(ROWS, COLUMNS)
@@ -366,6 +367,7 @@ def test_a_frame_of_another_size_than_described_is_refused(suffix: str, encode: 
 
 
 @pytest.mark.parametrize(("suffix", "encode"), LOSSLESS[2:], ids=[row[0] for row in LOSSLESS[2:]])
+@settings(deadline=None)
 @given(cut=st.integers(0, 90))
 def test_a_broken_frame_is_refused_or_decoded_to_its_size(
     suffix: str, encode: Encode, cut: int
@@ -380,12 +382,15 @@ def test_a_broken_frame_is_refused_or_decoded_to_its_size(
     assert len(decoded) == description.frame_bytes
 
 
+@settings(deadline=None)
 @given(frame=st.binary(max_size=300), suffix=st.sampled_from([".4.50", ".5", ".8.1", ".1.98"]))
 def test_any_bytes_give_pixels_or_our_error(frame: bytes, suffix: str) -> None:
+    description = a_description(suffix)
     try:
-        decode_frame(frame, a_description(suffix))
-    except UndecodablePixelData as error:
-        assert str(error)
+        decoded = decode_frame(frame, description)
+    except UndecodablePixelData:
+        return
+    assert len(decoded) == description.frame_bytes
 
 
 def test_a_frame_beyond_the_limit_is_refused_without_looking_at_it() -> None:
@@ -397,6 +402,12 @@ def test_a_small_deflated_frame_cannot_become_a_huge_one() -> None:
     bomb = deflated(np.zeros(50_000_000, "u1"))
     with pytest.raises(UndecodablePixelData, match="are described"):
         decode_frame(bomb, a_description(".8.1"))
+
+
+def test_a_cut_off_jpeg_ls_frame_is_refused_before_its_decoder_loses_itself() -> None:
+    frame = bytes(imagecodecs.jpegls_encode(gray(16)))
+    with pytest.raises(UndecodablePixelData, match="cut off"):
+        decode_frame(frame[: len(frame) * 78 // 100], a_description(".4.80"))
 
 
 def test_more_bits_than_are_allocated_are_refused() -> None:
@@ -425,6 +436,7 @@ def test_a_segment_offset_outside_of_an_rle_frame_is_refused() -> None:
 # The header of a codestream
 
 
+@settings(deadline=None)
 @given(
     st.tuples(st.integers(1, 300), st.integers(1, 300)) | st.sampled_from([(64, 64), (128, 256)])
 )
@@ -438,9 +450,10 @@ def test_the_size_of_a_jpeg_xl_image_is_read_from_its_header(shape: tuple[int, i
 ))  # fmt: skip
 def test_any_bytes_are_a_codestream_or_a_value_error(content: bytes, start: bytes) -> None:
     try:
-        assert read_codestream(start + content).rows >= 0
-    except ValueError as error:
-        assert str(error)
+        stream = read_codestream(start + content)
+    except ValueError:
+        return
+    assert stream.family in Family
 
 
 # The shared sample files
@@ -457,6 +470,8 @@ def stored(path: Path) -> tuple[PixelDescription, list[bytes]]:
     if dataset["PixelData"].is_undefined_length:
         return description, list(generate_frames(dataset.PixelData, number_of_frames=count))
     bits = description.frame_bits
+    if header.big_endian and count == 1:
+        return description, [dataset.PixelData]  # with the byte that the last word is shared with
     return description, [
         packed_frame(dataset.PixelData, index * bits, bits) for index in range(count)
     ]
@@ -470,7 +485,12 @@ def decoded(path: Path) -> list[bytes]:
 def transfer_syntax_files(*suffixes: str, synthetic: bool = False) -> list[Path]:
     """Image files in the folders of these syntaxes."""
     found = dicom_files(*(f"by_transfer_syntax/{STEM}{suffix}_*/*" for suffix in suffixes))
-    return [path for path in found if path.parent.name.endswith("_SYNTHETIC") is synthetic]
+    return [
+        path
+        for path in found
+        if path.parent.name.endswith("_SYNTHETIC") is synthetic
+        and path.read_bytes()[128:132] == b"DICM"
+    ]
 
 
 def reference(path: Path) -> bytes:
@@ -506,7 +526,11 @@ def test_lossy_samples_are_near_the_pixels_behind_them(path: Path) -> None:
     assert np.abs(found - original).mean() < np.ptp(original) / 50
 
 
-# JPEGExtended_3s calls itself .51 and is baseline; 12-bit ones pydicom cannot do by itself.
+# pydicom spreads the shared chroma of this one over the pixels, whatever is asked for.
+SPREAD = "SC_ybr_full_422_uncompressed.dcm"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     "path",
     [
@@ -520,8 +544,8 @@ def test_lossy_samples_are_near_the_pixels_behind_them(path: Path) -> None:
 )  # fmt: skip
 def test_frames_are_those_of_pydicom(path: Path) -> None:
     dataset = pydicom.dcmread(path)
-    if "PixelData" not in dataset:
-        pytest.skip("no image")
+    if "PixelData" not in dataset or path.name == SPREAD:
+        pytest.skip("nothing to compare")
     description, frames = stored(path)
     decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
     expected, _ = decoder.as_array(dataset, raw=True, index=0)
@@ -549,7 +573,7 @@ def test_one_bit_frames_are_those_of_the_uncompressed_file(path: Path) -> None:
 @pytest.mark.skipif(which("dcmdjpeg") is None, reason="DCMTK is not installed")
 def test_jpeg_frames_are_those_of_dcmtk(path: Path, tmp_path: Path) -> None:
     target = tmp_path / "native.dcm"
-    subprocess.run(["dcmdjpeg", "+cn", path, target], check=True, capture_output=True)
+    subprocess.run(["dcmdjpeg", "+cn", "+px", path, target], check=True, capture_output=True)
     expected = np.frombuffer(pydicom.dcmread(target).PixelData, "u1")
     found = np.frombuffer(b"".join(decoded(path)), "u1")
     lossy = lookup(str(pydicom.dcmread(path).file_meta.TransferSyntaxUID)).lossy

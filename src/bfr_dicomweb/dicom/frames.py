@@ -151,8 +151,7 @@ def scan_fragments(source: Source, start: int, end: int, *, limit: int) -> Fragm
         position = stop
     delimited = tag == DELIMITER
     if not delimited and position != end:
-        found = source[position : position + 4].hex(" ").upper()
-        raise BrokenFragments(f"byte {position} begins neither an item nor the end: {found}")
+        raise BrokenFragments(f"byte {position} begins neither an item nor the end")
     table = source[starts[0] + 8 : stops[0]] if starts else b""
     return Fragments(
         starts=starts[1:],

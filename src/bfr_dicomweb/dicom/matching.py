@@ -67,6 +67,7 @@ class Range:
 
     start: str | None
     end: str | None
+    single: bool = False  # one value was given, of which these are the ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,7 @@ class Fuzzy:
     words: tuple[str, ...]
 
 
-Match = (
-    Universal | Single | Number | Wildcard | AnyOf | Multiple | Range | Empty | Name | Fuzzy
-)
+Match = Universal | Single | Number | Wildcard | AnyOf | Multiple | Range | Empty | Name | Fuzzy
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +110,13 @@ class SearchLevel(Enum):
 
     @property
     def level(self) -> Level:
-        return self.value[0]
+        level: Level = self.value[0]
+        return level
 
     @property
     def key_levels(self) -> frozenset[Level]:
-        return self.value[1]
+        levels: frozenset[Level] = self.value[1]
+        return levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Search:
 
 def _paths(keywords: str) -> dict[Path, None]:
     """Paths in the order written, which is the order their parameters are documented in."""
-    found = {}
+    found: dict[Path, None] = {}
     for word in keywords.split():
         tags = tuple(tag_of(part) for part in word.split("."))
         found[tuple(tag for tag in tags if tag is not None)] = None
@@ -524,7 +525,7 @@ def _range(name: str, vr: str, value: str, zone: int | None) -> Range:
     """A single value or a range; a hyphen that can be part of an offset from UTC is."""
     single = _interval(vr, value, zone)
     if single is not None:
-        return Range(*single)
+        return Range(*single, single=True)
     for at in (found.start() for found in re.finditer("-", value)):
         start, end = value[:at].strip(" "), value[at + 1 :].strip(" ")
         low = _interval(vr, start, zone) if start else None

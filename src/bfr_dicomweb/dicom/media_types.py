@@ -7,6 +7,7 @@ the quality of an offer is that of the most specific media range that covers it.
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Self
@@ -359,10 +360,8 @@ def parse_accept(text: str) -> tuple[MediaRange, ...]:
     _check_size(text)
     ranges = []
     for element in split_outside_quotes(text, ","):
-        try:
+        with suppress(InvalidRequest):
             ranges.append(MediaRange.parse(element))
-        except InvalidRequest:
-            continue
     return tuple(ranges)
 
 

@@ -171,7 +171,7 @@ class Limits:
     """What one object may ask for; beyond it is refused.
 
     Attributes:
-        depth: Of sequences in sequences; more than 200 is not supported.
+        depth: Of sequences in sequences; at most 100, for the stack's sake.
         elements: Of the data set and all its items.
         items: Of all sequences, and of each encapsulated pixel data.
         value_bytes: Of the large values that become JSON, together.
@@ -183,6 +183,10 @@ class Limits:
     items: int = 1_000_000
     value_bytes: int = 256 * 1024 * 1024
     inflated_bytes: int = 512 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if self.depth > 100:
+            raise ValueError(f"depth {self.depth} is more than 100")
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -236,8 +240,9 @@ class _Encoding:
         return _Known(key, vr, self._convert(key, vr), self.long, 4, 8)
 
     def remember(self, head: bytes, known: _Known) -> _Known:
-        if len(self.known) < KNOWN_HEADERS:
-            self.known[head] = known
+        if len(self.known) >= KNOWN_HEADERS:
+            self.known.clear()
+        self.known[head] = known
         return known
 
     def _convert(self, key: str, vr: str) -> json_values.Convert:
@@ -289,7 +294,7 @@ def read_header(
 
     Args:
         buffer: The whole file. A memoryview is copied; for a large file give a
-            mmap, of which only headers are touched.
+            mmap, of which only headers are touched (it is advised of random access).
         limits: What the object may ask for.
 
     Raises:
@@ -483,6 +488,7 @@ class _Reader:
         self.findings: list[Finding] = []
         self.beyond_ascii = False
         self.replaced = False
+        self.zeros_looked_for = False
         self.pixel_data: dict[str, tuple[int, int, Fragments | None]] = {}
         self.offset_tables: dict[str, tuple[int, ...]] = {}
         self.unsettled: list[tuple[_Level, str]] = []
@@ -659,9 +665,17 @@ class _Reader:
         if level.depth or key == "FFFAFFFA":
             return False
         if not self.pixel_data:
-            return key == "00000000" and not self.source[start : level.end].strip(b"\0")
+            return key == "00000000" and self._ends_in_zeros(start)
         too_long = length != UNDEFINED_LENGTH and start + length > level.end
         return key <= level.last_key or too_long
+
+    def _ends_in_zeros(self, start: int) -> bool:
+        if self.zeros_looked_for:
+            return False
+        self.zeros_looked_for = True  # once, or many such elements would take forever
+        size = len(self.source)
+        chunks = (self.source[at : at + VALUE_BYTES] for at in range(start, size, VALUE_BYTES))
+        return not any(chunk.strip(b"\0") for chunk in chunks)
 
     def _is_out_of_place(self, level: _Level, key: str) -> bool:
         """Whether an element belongs to an item that strayed, so that it is not of this level."""

@@ -357,6 +357,9 @@ def _decode_jpeg(stream: Codestream, description: PixelDescription) -> Samples:
 
 
 def _decode_jpeg_ls(stream: Codestream, _description: PixelDescription) -> Samples:
+    # CharLS needs many seconds to find that out for itself. No coded data look like this.
+    if b"\xff\xd9" not in stream.payload:
+        raise UndecodablePixelData("the JPEG-LS stream is cut off")
     return _array(imagecodecs.jpegls_decode(stream.payload))
 
 

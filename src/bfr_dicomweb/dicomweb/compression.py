@@ -1,11 +1,12 @@
 """Content codings for JSON, XML and text; pixels and files are never compressed again."""
 
 import asyncio
+import zlib
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import zstandard
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from bfr_dicomweb.dicom.media_types import split_outside_quotes, thousandths
 
@@ -62,6 +63,32 @@ async def encode_off_loop(body: bytes, accept_encoding: str | None) -> tuple[byt
     if len(body) < OFF_LOOP_BYTES or coding_for(accept_encoding) is None:
         return encode(body, accept_encoding)
     return await asyncio.to_thread(encode, body, accept_encoding)
+
+
+class Compressor(Protocol):
+    """Takes a body piece by piece; every piece but the last may give nothing yet."""
+
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class _Identity:
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def compressor(coding: str | None) -> Compressor:
+    """For bodies that are made while they are sent."""
+    if coding is None:
+        return _Identity()
+    if coding == ZSTD:
+        return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj()
+    made: Compressor = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
+    return made
 
 
 def coded_etag(etag: str, coding: str | None) -> str:

@@ -9,7 +9,7 @@ from prometheus_client import (
     CollectorRegistry,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector  # type: ignore[attr-defined]
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,12 +23,9 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Ready while the catalogue answers and the server is not shutting down."""
-    service = service_of(request)
-    if service.draining.is_set():
-        return _status(503, "draining")
+    """Ready while the catalogue answers; a server that stops takes no connections at all."""
     try:
-        await service.archive.ping()
+        await service_of(request).archive.ping()
     except ArchiveError as error:
         return _status(503, str(error))
     return _status(200, "ready")
@@ -39,7 +36,7 @@ async def metrics(request: Request) -> Response:
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

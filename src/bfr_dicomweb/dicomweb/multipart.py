@@ -85,8 +85,8 @@ class MultipartReader:
     """
 
     __slots__ = (
+        "_begin",
         "_block",
-        "_headers",
         "_held",
         "_limits",
         "_needle",
@@ -106,7 +106,7 @@ class MultipartReader:
         self._preamble_bytes = 0
         self._parts = 0
         self._block = b""
-        self._headers: Mapping[str, str] = MappingProxyType({})
+        self._begin = PartBegin(MappingProxyType({}))
 
     @property
     def held_bytes(self) -> int:
@@ -199,9 +199,9 @@ class MultipartReader:
         block = buffer[place + 1 : stop]
         if block != self._block:
             # the parts of a payload tend to have equal headers
-            self._headers = self._parse_headers(block)
+            self._begin = PartBegin(self._parse_headers(block))
             self._block = block
-        events.append(PartBegin(self._headers))
+        events.append(self._begin)
         self._state = _State.BODY
         self._skip = 1
         return end.end() - 1

@@ -61,7 +61,7 @@ def _operation(endpoint: Endpoint, path: str) -> dict[str, Any]:
     if endpoint.section:
         operation["description"] = f"PS3.18 section {endpoint.section}"
     if endpoint.consumes:
-        content = {media_type: {} for media_type in endpoint.consumes}
+        content: dict[str, Any] = {media_type: {} for media_type in endpoint.consumes}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 

@@ -58,9 +58,10 @@ class ContentResponse(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
-def not_modified(request: Request, etag: str) -> Response | None:
-    """304 when the client has this representation already."""
-    if not byte_ranges.not_modified(request.headers.get("if-none-match"), etag):
+def not_modified(request: Request, *etags: str) -> Response | None:
+    """304 when the client has one of these representations already."""
+    etag = byte_ranges.first_match(request.headers.get("if-none-match"), etags)
+    if etag is None:
         return None
     return Response(status_code=304, headers={"ETag": etag, "Cache-Control": CACHE_CONTROL})
 
@@ -97,14 +98,14 @@ def single_part(
         return ContentResponse(reader, content, headers=headers)
     if len(ranges) == 1:
         (only,) = ranges
-        headers["Content-Range"] = f"bytes {only.start}-{only.stop - 1}/{size}"
+        headers["Content-Range"] = only.content_range(size)
         return ContentResponse(
             reader, content.cut(only.start, only.stop), status=206, headers=headers
         )
     boundary = multipart.boundary_for(etag, secret=_SECRET)
     pieces: list[Piece] = []
     for one in ranges:
-        content_range = f"bytes {one.start}-{one.stop - 1}/{size}"
+        content_range = one.content_range(size)
         pieces.append(multipart.part_header(boundary, content_type, content_range=content_range))
         pieces += [*content.cut(one.start, one.stop).pieces, multipart.PART_END]
     pieces.append(multipart.closing(boundary))

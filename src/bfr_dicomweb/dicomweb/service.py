@@ -1,7 +1,6 @@
 """What the handlers need beside the request: the archive and the choices of its operator."""
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -23,11 +22,10 @@ class Service:
     max_results: int = 1000
     max_request_bytes: int | None = None
     max_query_length: int = 32_768
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def service_of(request: Request) -> Service:
-    service: Service = request.app.state.service
+    service: Service = request.state.service
     return service
 
 

@@ -34,7 +34,6 @@ from bfr_dicomweb.dicomweb.service import Service, accept_of, base_uri_of, ref_o
 from bfr_dicomweb.errors import InvalidRequest, NotAcceptable, NotFound, TooLarge
 from bfr_dicomweb.refs import Level, Ref
 from bfr_dicomweb.services import retrieve
-from bfr_dicomweb.services.retrieve import StoredInstance
 
 FRAME_LIST: Final = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
 MAX_FRAMES_LISTED: Final = 10_000
@@ -60,9 +59,8 @@ async def retrieve_metadata(request: Request) -> Response:
     change, count = await retrieve.state_of(service.archive, ref)
     etag = etag_of("metadata", change, base, offer.media_type)
     accept_encoding = request.headers.get("accept-encoding")
-    for candidate in compression.etags(etag):
-        if (unchanged := not_modified(request, candidate)) is not None:
-            return unchanged
+    if (unchanged := not_modified(request, *compression.etags(etag))) is not None:
+        return unchanged
     headers = {
         "Cache-Control": CACHE_CONTROL,
         "Content-Location": base + ref.path + "/metadata",
@@ -167,7 +165,7 @@ async def retrieve_instances(request: Request) -> Response:
     )
 
 
-def _wants_files(accept: Accept, stored: StoredInstance, *, single: bool) -> bool:
+def _wants_files(accept: Accept, stored: retrieve.StoredInstance, *, single: bool) -> bool:
     """Whether PS3.10 files are asked for, and not the bulk data of Table 10.4.4-1."""
     files = _file_offers(stored.transfer_syntax_uid, single=single)
     offers = (*files, *pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0))
@@ -207,7 +205,7 @@ def _file_offers(transfer_syntax_uid: str, *, single: bool) -> tuple[Offer, ...]
 
 
 async def _file_part(
-    service: Service, stored: StoredInstance, offer: Offer, base: str, *, alone: bool
+    service: Service, stored: retrieve.StoredInstance, offer: Offer, base: str, *, alone: bool
 ) -> Part:
     if offer.stored:
         content = retrieve.as_stored(stored)
@@ -362,7 +360,7 @@ async def retrieve_bulkdata(request: Request) -> Response:
 
 
 async def _pixel_data(
-    request: Request, service: Service, images: Sequence[StoredInstance], accept: Accept
+    request: Request, service: Service, images: Sequence[retrieve.StoredInstance], accept: Accept
 ) -> Response:
     etag = etag_of("pixels", accept, *((stored.change, stored.digest.hex()) for stored in images))
     if (unchanged := not_modified(request, etag)) is not None:
@@ -377,7 +375,7 @@ async def _pixel_data(
     return _answer(request, service, parts, offer, etag)
 
 
-def _instance_pixel_offers(stored: StoredInstance, *, one: bool) -> tuple[Offer, ...]:
+def _instance_pixel_offers(stored: retrieve.StoredInstance, *, one: bool) -> tuple[Offer, ...]:
     single = one and (stored.frame_bits > 0 or stored.number_of_frames == 1)
     offers = pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0, one=single)
     if not one or single:
@@ -389,7 +387,7 @@ def _instance_pixel_offers(stored: StoredInstance, *, one: bool) -> tuple[Offer,
 
 
 async def _pixel_parts(
-    service: Service, stored: StoredInstance, offer: Offer, base: str
+    service: Service, stored: retrieve.StoredInstance, offer: Offer, base: str
 ) -> list[Part]:
     contents = await retrieve.pixel_contents(service.archive, stored, decoded=not offer.stored)
     url = base + stored.ref.path
@@ -402,7 +400,7 @@ async def _pixel_parts(
 
 
 async def _bulkdata_of(
-    request: Request, service: Service, found: Sequence[StoredInstance], accept: Accept
+    request: Request, service: Service, found: Sequence[retrieve.StoredInstance], accept: Accept
 ) -> Response:
     """Every bulk value of the instances, each with the type that suits it."""
     etag = etag_of("bulkdata", accept, *((stored.change, stored.digest.hex()) for stored in found))
@@ -460,7 +458,7 @@ def value_offers(document: str | None, *, one: bool = True) -> tuple[Offer, ...]
     return tuple(offers)
 
 
-async def _document_type(service: Service, stored: StoredInstance) -> str | None:
+async def _document_type(service: Service, stored: retrieve.StoredInstance) -> str | None:
     attributes = await retrieve.attributes(service.archive, stored)
     named = attributes.get(DOCUMENT_TYPE, {}).get("Value") or [None]
     try:

@@ -64,6 +64,7 @@ def _add_acquisition(made: Dataset) -> None:
     made.PatientOrientation = ["L", "F"]
     made.ImageLaterality = "U"
     made.ViewPosition = "PA"
+    made.PositionerType = ""
     made.ViewCodeSequence = Sequence([code("399348003", "SCT", "postero-anterior")])
     made.AnatomicRegionSequence = Sequence([code("43799004", "SCT", "Thorax")])
     made.AcquisitionContextSequence = Sequence()

@@ -51,7 +51,7 @@ HEART: Final = Series(
 
 def heart_files() -> Iterator[bytes]:
     made = new_object(HEART, UltrasoundMultiFrameImageStorage, 1)
-    made.ImageType = ["ORIGINAL", "PRIMARY", "", "0001"]
+    made.ImageType = ["ORIGINAL", "PRIMARY"]
     made.PatientOrientation = ""
     made.AnatomicRegionSequence = Sequence([code("80891009", "SCT", "Heart")])
     made.UltrasoundColorDataPresent = 1

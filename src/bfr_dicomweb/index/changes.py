@@ -22,9 +22,7 @@ _COLUMNS: Final = (
     "sop_instance_uid",
 )
 _INSERT: Final = insert("change", _COLUMNS)
-_KEEP: Final = (
-    "UPDATE counter SET study = ?1, series = ?2, instance = ?3, change = ?4 WHERE id = 1"
-)
+_KEEP: Final = "UPDATE counter SET study = ?1, series = ?2, instance = ?3, change = ?4 WHERE id = 1"
 _SELECT: Final = (
     "SELECT number, at_us, what, study_instance_uid, series_instance_uid, sop_instance_uid"
     " FROM change"
@@ -55,8 +53,7 @@ async def take_counter(conn: AsyncConnection) -> Counter:
     """Wait for the right to write, also across processes and machines."""
     taken = await row(
         conn,
-        "UPDATE counter SET change = change WHERE id = 1"
-        " RETURNING study, series, instance, change",
+        "UPDATE counter SET change = change WHERE id = 1 RETURNING study, series, instance, change",
     )
     return Counter(*taken)
 
@@ -82,5 +79,7 @@ async def latest(conn: AsyncConnection) -> int:
 
 async def list_after(conn: AsyncConnection, number: int, limit: int) -> list[Change]:
     """The changes with a higher number, oldest first."""
-    found = await rows(conn, f"{_SELECT} WHERE number > ?1 ORDER BY number LIMIT ?2", (number, limit))
+    found = await rows(
+        conn, f"{_SELECT} WHERE number > ?1 ORDER BY number LIMIT ?2", (number, limit)
+    )
     return [Change(n, _EPOCH + timedelta(microseconds=us), *rest) for n, us, *rest in found]

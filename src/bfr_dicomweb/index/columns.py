@@ -23,7 +23,7 @@ _LONGEST_TEXT: Final = 512
 
 class Kind(Enum):
     TEXT = auto()  # at most one value
-    TEXTS = auto()
+    TEXTS = auto()  # the other identifiers of the patient
     NAME = auto()  # folded groups; its words stand in a column `<name>_words`
     DATE = auto()
     TIME = auto()
@@ -144,7 +144,9 @@ def row(columns: Iterable[Column], data_set: Attributes) -> list[Any]:
     found: list[Any] = []
     for column in columns:
         element = data_set.get(column.tag)
-        if column.kind is Kind.NAME:
+        if column.kind is Kind.TEXTS:
+            found.append(_other_identifiers(data_set))
+        elif column.kind is Kind.NAME:
             found.extend(_name_columns(data_set, column.tag) if element else ("", ""))
         elif element is None:
             found.append(_ABSENT.get(column.kind, ""))
@@ -159,8 +161,6 @@ _ABSENT: Final[Mapping[Kind, Any]] = {Kind.INTEGER: None, Kind.NUMBER: NO_NUMBER
 def _value(column: Column, data_set: Attributes) -> Any:
     if column.kind in (Kind.INTEGER, Kind.NUMBER):
         return _integer(first_text(data_set, column.tag), _ABSENT[column.kind])
-    if column.kind is Kind.TEXTS:
-        return wrapped(map(matching.normal_text, texts_of(data_set, column.tag)))
     text = first_text(data_set, column.tag)
     if column.kind is Kind.TEXT:
         texts = texts_of(data_set, column.tag)
@@ -231,9 +231,26 @@ def _texts(item: Attributes, keywords: str) -> tuple[str, ...]:
     return tuple(matching.normal_text(first_text(item, tag)) for tag in tags)
 
 
-def other_ids(data_set: Attributes) -> list[tuple[str, str]]:
+def _other_identifiers(data_set: Attributes) -> str:
+    if _OTHER_IDS not in data_set and _OTHER_IDS_SEQUENCE not in data_set:
+        return ""
+    texts = [*map(matching.normal_text, texts_of(data_set, _OTHER_IDS))]
+    return wrapped(dict.fromkeys([*texts, *(text for text, _ in other_ids(data_set))]))
+
+
+def other_ids(data_set: Attributes) -> list[tuple[str, ...]]:
     """Identifier and issuer of each item of OtherPatientIDsSequence."""
-    return [_texts(i, "PatientID IssuerOfPatientID") for i in _items(data_set, _OTHER_IDS_SEQUENCE)]  # type: ignore[misc]
+    keywords = "PatientID IssuerOfPatientID"
+    return [_texts(item, keywords) for item in _items(data_set, _OTHER_IDS_SEQUENCE)]
+
+
+def other_id_rows(data_set: Attributes) -> list[tuple[str, ...]]:
+    """The same with what the identifier is matched by, once for each meaning it can have."""
+    return [
+        (term_value(key), text, issuer)
+        for text, issuer in other_ids(data_set)
+        for key in identity_numbers.match_keys(text)
+    ]
 
 
 def procedures(data_set: Attributes) -> list[tuple[str, ...]]:
@@ -259,7 +276,7 @@ def study_terms(data_set: Attributes) -> set[tuple[int, str]]:
     """The terms that are attributes; modalities and SOP classes come from the series."""
     found: set[tuple[int, str]] = set()
     identifiers = texts_of(data_set, _PATIENT_ID) + texts_of(data_set, _OTHER_IDS)
-    identifiers += [identifier for identifier, _ in other_ids(data_set)]
+    identifiers += [text for text, _ in other_ids(data_set)]
     for text in identifiers:
         keys = identity_numbers.match_keys(matching.normal_text(text))
         found |= {(Term.PATIENT.value, key) for key in keys}

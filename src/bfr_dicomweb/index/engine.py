@@ -92,7 +92,7 @@ class Index:
             if await revision.stored(conn) == revision.HEAD:
                 return
         # Alembic is slow to import and rarely needed.
-        from bfr_dicomweb.index.migrations import upgrade  # noqa: PLC0415
+        from bfr_dicomweb.index.migrations import upgrade
 
         async with self.write() as conn:
             await upgrade.lock(conn)
@@ -142,7 +142,7 @@ def _parse(url: str) -> URL:
 
 def _require_asyncpg() -> None:
     try:
-        import asyncpg  # noqa: F401, PLC0415
+        import asyncpg  # noqa: F401
     except ImportError:
         raise ValueError(
             "PostgreSQL needs the extra 'postgres': pip install 'bfr-dicomweb[postgres]'"

@@ -108,7 +108,9 @@ def prepare(new: NewInstance) -> PreparedInstance:
     )
 
 
-_THIN: Final = tuple(f.name for f in fields(StoredInstance) if f.name not in ("key", "series_number"))
+_THIN: Final = tuple(
+    f.name for f in fields(StoredInstance) if f.name not in ("key", "series_number")
+)
 _SELECTED: Final = ", ".join(f"i.{name}" for name in ("id", *_THIN))
 _INSERTED: Final = (
     "id",
@@ -122,9 +124,7 @@ _INSERT: Final = insert("instance", _INSERTED)
 _INSERT_DOCUMENT: Final = insert(
     "instance_document", ("instance_id", "study_id", "document", "bulk")
 )
-_INSERT_SPANS: Final = insert(
-    "instance_spans", ("instance_id", "first_frame", "study_id", "spans")
-)
+_INSERT_SPANS: Final = insert("instance_spans", ("instance_id", "first_frame", "study_id", "spans"))
 
 
 @dataclass(slots=True)
@@ -139,9 +139,7 @@ class _Batch:
     changes: list[tuple[Any, ...]] = field(default_factory=list)
 
 
-async def add_instances(
-    conn: AsyncConnection, prepared: Sequence[PreparedInstance]
-) -> list[Added]:
+async def add_instances(conn: AsyncConnection, prepared: Sequence[PreparedInstance]) -> list[Added]:
     """Write what is new; the outcomes are in the order of `prepared`.
 
     The caller owns the transaction. It holds the only right to write from here until it ends,
@@ -287,7 +285,7 @@ async def _page(
     conn: AsyncConnection, selected: str, ref: Ref, after: Position, limit: int
 ) -> Sequence[Any]:
     within = _OF_SERIES if ref.series_instance_uid is not None else " AND ?3 = ''"
-    sql = f"SELECT {selected} {_OF_REF}{within}{_AFTER} ORDER BY {_IN_ORDER} LIMIT ?2"  # noqa: S608
+    sql = f"SELECT {selected} {_OF_REF}{within}{_AFTER} ORDER BY {_IN_ORDER} LIMIT ?2"
     return await rows(
         conn, sql, (ref.study_instance_uid, limit, ref.series_instance_uid or "", *after)
     )
@@ -334,7 +332,7 @@ async def documents(
     after = _START
     while True:
         found = await _page(conn, _POSITION, ref, after, page)
-        for document in await _documents(conn, [(row[0], row[2], row[4]) for row in found]):
+        for document in await _documents(conn, [(r[0], r[2], r[4]) for r in found]):
             yield document
         if len(found) < page:
             return
@@ -344,11 +342,10 @@ async def documents(
 async def _documents(conn: AsyncConnection, keys: list[tuple[int, str, str]]) -> list[Document]:
     found = await rows(
         conn,
-        "SELECT instance_id, document FROM instance_document"
-        " WHERE instance_id IN (?1::bigint[])",
+        "SELECT instance_id, document FROM instance_document WHERE instance_id IN (?1::bigint[])",
         ([key for key, _, _ in keys],),
     )
-    by_key = {key: document for key, document in found}
+    by_key = dict(found)
     # An instance that is deleted between the two statements has no document any more.
     return [
         Document(series_uid, uid, by_key[key]) for key, series_uid, uid in keys if key in by_key
@@ -406,6 +403,12 @@ async def iterate_blobs(conn: AsyncConnection, *, page: int = _PAGE) -> AsyncIte
         if len(found) < page:
             return
         after = found[-1][0]
+
+
+async def count(conn: AsyncConnection) -> int:
+    """How many instances are stored, from the counters of the studies."""
+    found = await row(conn, "SELECT sum(number_of_instances) FROM study", ())
+    return int(found[0] or 0) if found is not None else 0
 
 
 async def known_blob_keys(conn: AsyncConnection, keys: Iterable[str]) -> set[str]:

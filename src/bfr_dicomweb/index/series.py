@@ -138,21 +138,16 @@ def write(script: Script, opened: Iterable[OpenSeries]) -> None:
             for s, d in described
         ],
     )
-    script.add(
-        _INSERT_ATTRIBUTES, [(s.id, s.study_id, d.document) for s, d in described]
-    )
+    script.add(_INSERT_ATTRIBUTES, [(s.id, s.study_id, d.document) for s, d in described])
     _write_requests(script, described)
     old = [series for series in every if not series.is_new]
     for series in old:
         if series.is_filled:
             _rewrite(script, series)
-    script.add(
-        _UPDATE_SUMS, [(s.number_of_instances, s.change, s.id) for s in old]
-    )
+    script.add(_UPDATE_SUMS, [(s.number_of_instances, s.change, s.id) for s in old])
 
 
-def _write_requests(script: Script, described: Iterable[tuple[OpenSeries, Described]]
-) -> None:
+def _write_requests(script: Script, described: Iterable[tuple[OpenSeries, Described]]) -> None:
     script.add(
         _INSERT_REQUEST,
         [(s.id, s.study_id, *texts) for s, d in described for texts in d.requests],

@@ -9,7 +9,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import aiosqlite
 
@@ -37,7 +37,7 @@ class OneHopCursor:
         self.lastrowid: int | None = None
         self.arraysize = 1
 
-    async def __aenter__(self) -> "OneHopCursor":
+    async def __aenter__(self) -> Self:
         return self
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
@@ -72,7 +72,7 @@ class OneHopConnection(aiosqlite.Connection):
 
     async def run(self, function: Callable[[], Any]) -> Any:
         """Run the function in the connection's thread."""
-        return await self._execute(function)
+        return await self._execute(function)  # type: ignore[no-untyped-call]
 
     def cursor(self) -> Any:
         return OneHopCursor(self)

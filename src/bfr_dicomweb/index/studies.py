@@ -1,6 +1,6 @@
 """The rows of studies: what their instances say of them, and what they hold."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +67,7 @@ def _describe(kept: dict[str, Any]) -> Described:
         attributes=kept,
         own=(*columns.row(columns.STUDY, kept), columns.utc(kept, _STUDY_DATE, _STUDY_TIME)),
         terms=frozenset(columns.study_terms(kept)),
-        other_ids=tuple(columns.other_ids(kept)),
+        other_ids=tuple(columns.other_id_rows(kept)),
         procedures=tuple(columns.procedures(kept)),
         document=orjson.dumps(kept),
     )
@@ -145,7 +145,7 @@ _INSERT_TERM: Final = insert(
     "study_term", ("kind", "value", "study_date", "study_time", "study_instance_uid", "study_id")
 )
 _INSERT_OTHER_ID: Final = insert(
-    "study_other_id", ("study_id", "patient_id", "issuer_of_patient_id")
+    "study_other_id", ("study_id", "match_key", "patient_id", "issuer_of_patient_id")
 )
 _INSERT_PROCEDURE: Final = insert(
     "study_procedure", ("study_id", "code_value", "coding_scheme_designator", "code_meaning")
@@ -169,7 +169,7 @@ async def open_for_writing(
     conn: AsyncConnection, prepared: Iterable[PreparedStudy], counter: changes.Counter
 ) -> dict[str, OpenStudy]:
     """The studies of a batch by UID, made where they are new. The caller holds the counter."""
-    first = {}
+    first: dict[str, PreparedStudy] = {}
     for item in prepared:
         first.setdefault(item.study_instance_uid, item)
     found = await rows(
@@ -233,14 +233,9 @@ def _term(study: OpenStudy, kind: int, value: str, moment: tuple[str, str]) -> t
     return kind, value, *moment, study.study_instance_uid, study.id
 
 
-def _write_items(script: Script, described: Collection[tuple[OpenStudy, Described]]
-) -> None:
-    script.add(
-        _INSERT_OTHER_ID, [(s.id, *texts) for s, d in described for texts in d.other_ids]
-    )
-    script.add(
-        _INSERT_PROCEDURE, [(s.id, *texts) for s, d in described for texts in d.procedures]
-    )
+def _write_items(script: Script, described: Collection[tuple[OpenStudy, Described]]) -> None:
+    script.add(_INSERT_OTHER_ID, [(s.id, *texts) for s, d in described for texts in d.other_ids])
+    script.add(_INSERT_PROCEDURE, [(s.id, *texts) for s, d in described for texts in d.procedures])
 
 
 def _rewrite(script: Script, study: OpenStudy, before: Described) -> None:
@@ -262,9 +257,7 @@ def _rewrite(script: Script, study: OpenStudy, before: Described) -> None:
         _DELETE_TERM,
         [_term(study, *term, before.moment) for term in before.terms | held],
     )
-    script.add(
-        _INSERT_TERM, [_term(study, *term, after.moment) for term in after.terms | held]
-    )
+    script.add(_INSERT_TERM, [_term(study, *term, after.moment) for term in after.terms | held])
 
 
 @dataclass(frozen=True, slots=True)

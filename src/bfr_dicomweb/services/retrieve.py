@@ -14,7 +14,9 @@ import zstandard
 from bfr_dicomweb.dicom import frames, part10, pixels, rewriting, transfer_syntaxes
 from bfr_dicomweb.errors import NotFound, Unavailable, UndecodablePixelData
 from bfr_dicomweb.index import instances, series, studies
-from bfr_dicomweb.index.instances import StoredInstance
+from bfr_dicomweb.index.instances import StoredInstance as StoredInstance
+from bfr_dicomweb.index.series import StoredSeries
+from bfr_dicomweb.index.studies import StoredStudy
 from bfr_dicomweb.refs import Level, Ref
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.content import Content, FileRange, Made, Piece, Streamed
@@ -63,12 +65,12 @@ async def state_of(archive: Archive, ref: Ref) -> tuple[int, int]:
     Raises:
         NotFound: there are none.
     """
+    found: StoredSeries | StoredStudy | None = None
     async with archive.index.read() as conn:
         if ref.level is Level.INSTANCE:
             instance = await instances.locate(conn, ref)
             if instance is not None:
                 return instance.change, 1
-            found = None
         elif ref.level is Level.SERIES:
             found = await series.find(conn, ref.study_instance_uid, ref.series_instance_uid or "")
         else:

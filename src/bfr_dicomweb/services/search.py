@@ -3,7 +3,7 @@
 from bfr_dicomweb.dicom.matching import Search
 from bfr_dicomweb.index import search as index_search
 from bfr_dicomweb.index.engine import Index
-from bfr_dicomweb.index.search import Matches
+from bfr_dicomweb.index.search import Matches as Matches
 from bfr_dicomweb.refs import Level, Ref
 
 

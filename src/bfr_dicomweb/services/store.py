@@ -151,7 +151,8 @@ class Store:
         except Exception as error:  # the border between one object's fate and another's
             await self._after_failure(group, error)
             return
-        kept, unwanted = [], []
+        kept: list[str] = []
+        unwanted: list[str] = []
         for one, result in zip(group, added, strict=True):
             stored = result.outcome is instances.Outcome.STORED
             (kept if stored else unwanted).append(one.staged.key)

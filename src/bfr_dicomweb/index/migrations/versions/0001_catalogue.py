@@ -19,27 +19,32 @@ _TYPES: Final = {
     "postgresql": {"TEXT": 'TEXT COLLATE "C"', "BLOB": "BYTEA", "KEY": "BIGINT PRIMARY KEY"},
 }
 
-_STUDY_TEXTS: Final = """
+
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
+_STUDY_TEXTS: Final = _names("""
     study_date study_time study_utc accession_number study_id study_description institution_name
     referring_physician_name referring_physician_name_words reading_physician_name
     reading_physician_name_words patient_name patient_name_words patient_id issuer_of_patient_id
     patient_birth_date patient_birth_time patient_sex other_patient_ids other_patient_names
     other_patient_names_words ethnic_group patient_comments modalities sop_classes
-""".split()
-_SERIES_TEXTS: Final = """
+""")
+_SERIES_TEXTS: Final = _names("""
     modality series_description series_date series_time performed_step_id
     performed_step_start_date performed_step_start_time performed_step_utc body_part_examined
     laterality protocol_name performing_physician_name performing_physician_name_words
     operators_name operators_name_words manufacturer manufacturer_model_name station_name
     institutional_department_name
-""".split()
+""")
 # What the trigram index covers.
-_TRIGRAMS: Final = """
+_TRIGRAMS: Final = _names("""
     accession_number study_id study_description institution_name referring_physician_name
     referring_physician_name_words reading_physician_name reading_physician_name_words
     patient_name patient_name_words patient_id other_patient_ids other_patient_names
     other_patient_names_words
-""".split()
+""")
 
 
 def _texts(names: list[str]) -> str:
@@ -65,9 +70,11 @@ _TABLES: Final = (
     """CREATE TABLE study_term (
         kind SMALLINT NOT NULL, value {TEXT} NOT NULL, study_date {TEXT} NOT NULL,
         study_time {TEXT} NOT NULL, study_instance_uid {TEXT} NOT NULL, study_id BIGINT NOT NULL,
-        PRIMARY KEY (kind, value, study_date, study_time, study_instance_uid, study_id)){CLUSTERED}""",
+        PRIMARY KEY (kind, value, study_date, study_time, study_instance_uid, study_id)
+        ){CLUSTERED}""",
     """CREATE TABLE study_other_id (
-        study_id BIGINT NOT NULL, patient_id {TEXT} NOT NULL, issuer_of_patient_id {TEXT} NOT NULL,
+        study_id BIGINT NOT NULL, match_key {TEXT} NOT NULL, patient_id {TEXT} NOT NULL,
+        issuer_of_patient_id {TEXT} NOT NULL,
         FOREIGN KEY (study_id) REFERENCES study (id) ON DELETE CASCADE)""",
     "CREATE INDEX study_other_id_of ON study_other_id (study_id)",
     """CREATE TABLE study_procedure (

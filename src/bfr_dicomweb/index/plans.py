@@ -1,0 +1,247 @@
+"""Where a search begins: which index is walked, and in which order.
+
+The planners of both databases guess wrong where it costs most (a rare name behind a walk of the
+date index, a common one behind a sort of everything), so the way is chosen here from what is
+counted, never more than a bound of it:
+
+- keys that are terms (patient, accession number, modality ...) walk study_term, newest first;
+- patterns ask the trigram index; when it finds few studies these are sorted, when it finds many
+  the newest studies are walked and soon enough of them match;
+- anything else walks the newest studies.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bfr_dicomweb.dicom import matching
+from bfr_dicomweb.dicom.matching import AnyOf, Key, Multiple, Range, Single
+from bfr_dicomweb.index import columns
+from bfr_dicomweb.index.columns import Term
+from bfr_dicomweb.index.conditions import Parameters, conditions, patient_terms, question
+from bfr_dicomweb.index.statements import is_sqlite, row
+from bfr_dicomweb.refs import Level
+
+# As many trigram matches are sorted at least before anything is counted a second time.
+_FEW: Final = 1000
+# Rows of candidates that a count looks at when it has to look at rows.
+VISITS: Final = 2000
+COUNTED: Final = 10_000
+
+
+_UID: Final = ("0020000D",)
+# Keys that are terms: the selective ones, then those that many studies share.
+_SELECTIVE: Final = {
+    ("00080050",): Term.ACCESSION,
+    ("00100020",): Term.PATIENT,
+    ("00101002", "00100020"): Term.PATIENT,
+    ("00081032", "00080100"): Term.PROCEDURE,
+    ("00100030",): Term.BIRTH_DATE,
+}
+_SHARED: Final = {("00080062",): Term.SOP_CLASS, ("00080061",): Term.MODALITY}
+
+
+@dataclass(frozen=True, slots=True)
+class StudySource:
+    """The studies to look at, in SQL, and the order they come in.
+
+    `ordered_by` is the table whose date, time and UID give the order: ``t``, or ``x`` for
+    study_term, which keeps them beside the term.
+    """
+
+    tables: str
+    where: tuple[str, ...]
+    parameters: Parameters
+    ordered_by: str = "t"
+    study_key: str = "t.id"
+    is_checked: bool = True  # whether a row that is looked at can fail to match
+    bounds_all: bool = False  # whether few studies are looked at in all
+    most: int | None = None  # how many it gives when it does not give all
+
+    def select(self, selected: str, *, limit: int, offset: int = 0) -> str:
+        by = self.ordered_by
+        return (
+            f"SELECT {selected} FROM {self.tables} WHERE {self.condition}"  # noqa: S608
+            f" ORDER BY {by}.study_date DESC, {by}.study_time DESC, {by}.study_instance_uid DESC"
+            f" LIMIT {self.parameters.add(limit)} OFFSET {self.parameters.add(offset)}"
+        )
+
+    @property
+    def condition(self) -> str:
+        return " AND ".join(self.where) or "1 = 1"
+
+
+async def study_source(
+    conn: AsyncConnection, keys: Sequence[Key], zone: int | None, page_end: int
+) -> StudySource:
+    """The cheapest way to the first `page_end` studies that match."""
+    parameters = Parameters(for_sqlite=is_sqlite(conn))
+    by_path = {key.path: key for key in keys}
+    if _UID in by_path:
+        return _walk(keys, zone, parameters, bounds_all=True)
+    for path, term in _SELECTIVE.items():
+        if path in by_path and (values := _term_values(by_path[path], term)):
+            return _terms(keys, zone, parameters, term, values, page_end)
+    asked = [(key, text) for key in keys if (text := question(key))]
+    if asked and await _are_few(conn, asked, zone, page_end):
+        return _few(asked, keys, zone, parameters)
+    for path, term in _SHARED.items():
+        if path in by_path and (values := _term_values(by_path[path], term)):
+            return _terms(keys, zone, parameters, term, values, page_end)
+    return _walk(keys, zone, parameters)
+
+
+def _term_values(key: Key, term: Term) -> list[str]:
+    """The values that a study must have one of; none when the key says no such thing."""
+    match key.match:
+        case Single(value):
+            return patient_terms(value) if term is Term.PATIENT else [columns.term_value(value)]
+        case AnyOf(values):
+            return [columns.term_value(value) for value in values]
+        case Multiple(values):
+            return [columns.term_value(values[0])]
+        case Range(start, end) if start == end and start is not None:
+            return [start]
+    return []
+
+
+def _walk(
+    keys: Sequence[Key], zone: int | None, parameters: Parameters, *, bounds_all: bool = False
+) -> StudySource:
+    where = conditions(keys, zone, parameters)
+    dates_only = zone is None and all(key.path in _DATES for key in keys)
+    return StudySource(
+        "study t", tuple(where), parameters, is_checked=not dates_only, bounds_all=bounds_all
+    )
+
+
+_DATES: Final = frozenset({("00080020",)})
+
+
+def _terms(
+    keys: Sequence[Key],
+    zone: int | None,
+    parameters: Parameters,
+    term: Term,
+    values: list[str],
+    page_end: int,
+) -> StudySource:
+    left = [key for key in keys if not _is_said_by(key, term)]
+    if len(values) > 1:
+        return _several_terms(left, zone, parameters, term, values, page_end)
+    tables, where, checked = _term(left, zone, parameters, term, values[0])
+    key = "t.id" if checked else "x.study_id"
+    return StudySource(tables, tuple(where), parameters, "x", key, is_checked=checked)
+
+
+def _term(
+    left: Sequence[Key], zone: int | None, parameters: Parameters, term: Term, value: str
+) -> tuple[str, list[str], bool]:
+    """The tables and conditions of one term, and whether the study is looked at for others."""
+    dates = [key for key in left if key.path in _DATES and zone is None]
+    where = [f"x.kind = {term.value}", f"x.value = {parameters.add(value)}"]
+    # The dates of the study stand beside the term, and its index is sorted by them.
+    where += [
+        text.replace("t.study_date", "x.study_date") for text in conditions(dates, None, parameters)
+    ]
+    if len(dates) == len(left):
+        return "study_term x", where, False
+    where += conditions(left, zone, parameters)
+    return f"{_cross('study_term x', parameters)} study t ON t.id = x.study_id", where, True
+
+
+def _is_said_by(key: Key, term: Term) -> bool:
+    """Whether to be among the studies of the term is all that the key asks."""
+    if isinstance(key.match, Multiple):
+        return False
+    return {**_SHARED, **_SELECTIVE}.get(key.path) is term and len(key.path) == 1
+
+
+def _cross(first: str, parameters: Parameters) -> str:
+    """A join that SQLite begins with `first`; PostgreSQL knows the sizes."""
+    return f"{first} {'CROSS JOIN' if parameters.for_sqlite else 'JOIN'}"
+
+
+def _several_terms(
+    left: Sequence[Key],
+    zone: int | None,
+    parameters: Parameters,
+    term: Term,
+    values: list[str],
+    page_end: int,
+) -> StudySource:
+    """The newest of each value, merged: enough of each for the page and for counting on."""
+    most = page_end + VISITS
+    enough = parameters.add(most)
+    branches = []
+    for value in dict.fromkeys(values):
+        tables, where, _ = _term(left, zone, parameters, term, value)
+        branches.append(
+            f"SELECT study_id FROM (SELECT x.study_id FROM {tables}"  # noqa: S608 # our words
+            f" WHERE {' AND '.join(where)}"
+            " ORDER BY x.study_date DESC, x.study_time DESC, x.study_instance_uid DESC"
+            f" LIMIT {enough}) b"
+        )
+    merged = _cross(f"({' UNION '.join(branches)}) u", parameters)
+    tables = f"{merged} study t ON t.id = u.study_id"
+    return StudySource(tables, (), parameters, is_checked=False, bounds_all=True, most=most)
+
+
+def _few(
+    asked: Sequence[tuple[Key, str]],
+    keys: Sequence[Key],
+    zone: int | None,
+    parameters: Parameters,
+) -> StudySource:
+    if parameters.for_sqlite:
+        text = parameters.add(_together(asked))
+        found = f"(SELECT rowid AS id FROM study_text WHERE study_text MATCH {text}) f"  # noqa: S608
+        tables = f"{found} CROSS JOIN study t ON t.id = f.id"
+    else:
+        where = " AND ".join(conditions([key for key, _ in asked], zone, parameters))
+        # OFFSET 0 keeps the planner from going back to a walk of the date index.
+        tables = f"(SELECT * FROM study t WHERE {where} OFFSET 0) t"  # noqa: S608 # our words
+    return StudySource(
+        tables, tuple(conditions(keys, zone, parameters)), parameters, bounds_all=True
+    )
+
+
+def _together(asked: Sequence[tuple[Key, str]]) -> str:
+    return " AND ".join(f"({text})" for _, text in asked)
+
+
+async def _are_few(
+    conn: AsyncConnection, asked: Sequence[tuple[Key, str]], zone: int | None, page_end: int
+) -> bool:
+    """Whether sorting all that the trigram index finds is cheaper than to walk past the rest.
+
+    To walk to the end of a page costs about N * page / found, to sort costs about found.
+    """
+    if not await _are_more_than(conn, asked, zone, _FEW):
+        return True
+    counter = await row(conn, "SELECT study FROM counter WHERE id = 1")
+    balance = math.isqrt(int(counter[0]) * max(page_end, 1))
+    return balance > _FEW and not await _are_more_than(conn, asked, zone, balance)
+
+
+async def _are_more_than(
+    conn: AsyncConnection, asked: Sequence[tuple[Key, str]], zone: int | None, number: int
+) -> bool:
+    parameters = Parameters(for_sqlite=is_sqlite(conn))
+    if parameters.for_sqlite:
+        text = parameters.add(_together(asked))
+        inner = f"SELECT 1 FROM study_text WHERE study_text MATCH {text}"  # noqa: S608
+    else:
+        where = " AND ".join(conditions([key for key, _ in asked], zone, parameters))
+        inner = f"SELECT 1 FROM study t WHERE {where}"  # noqa: S608 # our words
+    limit = parameters.add(number + 1)
+    sql = f"SELECT count(*) FROM ({inner} LIMIT {limit}) f"  # noqa: S608 # our words
+    found = await row(conn, sql, parameters.values)
+    return int(found[0]) > number
+
+
+def level_keys(keys: Sequence[Key], level: Level) -> list[Key]:
+    return [key for key in keys if matching.LEVEL_OF_KEY[key.path] is level]

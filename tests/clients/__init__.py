@@ -1,1 +1,0 @@
-"""Real clients against a real archive process: OHIF in Chromium, and dicomweb-client."""
