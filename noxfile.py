@@ -54,11 +54,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """The fuzz tests, each for BFR_FUZZ_SECONDS (by default five minutes)."""
+    """The fuzz tests, each for BFR_TEST_FUZZ_SECONDS (by default five minutes)."""
     install(session)
-    seconds = os.environ.get("BFR_FUZZ_SECONDS", "300")
+    seconds = os.environ.get("BFR_TEST_FUZZ_SECONDS", "300")
     session.run(
-        "python", "-m", "pytest", "tests/fuzz", *session.posargs, env={"BFR_FUZZ_SECONDS": seconds}
+        "python", "-m", "pytest", "tests/fuzz", *session.posargs, env={"BFR_TEST_FUZZ_SECONDS": seconds}
     )
 
 

@@ -32,7 +32,7 @@ class Live:
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = self.origin + "/dicomweb"
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +45,7 @@ class Live:
     def environment(self) -> dict[str, str]:
         """That of the caller without its own settings, and the settings under test."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BFR_")}
-        return kept | {f"BFR_{name.upper()}": value for name, value in self._settings.items()}
+        return kept | {f"BFR_{name.upper()}": value for name, value in self.settings.items()}
 
     def start(self) -> None:
         command = [sys.executable, "-m", "bfr_dicomweb", "serve", "--data", str(self.data)]

@@ -56,17 +56,17 @@ def start(binaries: Path) -> Server:
     folder = Path(tempfile.mkdtemp(prefix="bfr-postgresql-"))
     prefix = _unprivileged(folder)
     data = folder / "data"
-    initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+    how = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
     subprocess.run(
-        [*prefix, *initdb, "--locale=C.UTF-8", "--no-sync"],
+        [*prefix, f"{binaries}/initdb", "-D", f"{data}", *how],
         check=True,
         capture_output=True,
         cwd=folder,
     )
     options = [part for setting in _FAST for part in ("-c", setting)]
+    options += ["-D", f"{data}", "-k", f"{folder}", "-c", "listen_addresses="]
     process = subprocess.Popen(
-        [*prefix, binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="]
-        + options,
+        [*prefix, f"{binaries}/postgres", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=folder,
@@ -88,7 +88,7 @@ def _unprivileged(folder: Path) -> list[str]:
 
 def _wait_until_ready(server: Server) -> None:
     deadline = time.monotonic() + 30
-    ready = [server.binaries / "pg_isready", "-q", "-h", server.folder]
+    ready = [f"{server.binaries}/pg_isready", "-q", "-h", f"{server.folder}"]
     while subprocess.run(ready, check=False).returncode != 0:
         if server.process.poll() is not None or time.monotonic() > deadline:
             server.stop()

@@ -12,7 +12,20 @@ window.config = {
   routerBasename: null, // a path such as '/viewer' when OHIF is not served from '/'
   extensions: [],
   modes: [],
-  customizationService: {},
+  customizationService: {
+    global: {
+      // OHIF filters once more what a search has found, and its own filter knows no å without
+      // the ring: "akerstrom" would be found and then hidden. Here the archive alone decides.
+      'workList.columns': {
+        $apply: columns =>
+          columns.map(column =>
+            ['patient', 'mrn', 'description', 'accession'].includes(column.id)
+              ? { ...column, filterFn: () => true }
+              : column
+          ),
+      },
+    },
+  },
   showStudyList: true,
   showLoadingIndicator: true,
   showErrorDetails: 'always',

@@ -18,7 +18,6 @@ from bfr_dicomweb import logs
 from bfr_dicomweb import settings as settings_module
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
 from bfr_dicomweb.errors import ArchiveError
-from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services import importing, rebuilding, verification
 from bfr_dicomweb.services.importing import Source, Summary
@@ -270,16 +269,16 @@ async def _check(settings: Settings) -> verification.Verification:
 
 
 async def _rebuild(settings: Settings) -> rebuilding.Rebuilt:
+    """Into an empty catalogue only: the old one counts until the new one is complete."""
     blobs = FileBlobStore(settings.data)
-    blobs.open()
-    index = await Index.open(settings.index_url)
-    try:
-        await index.erase()
-        await index.migrate()
+    if settings.database_url is not None:
         with _progress("cataloguing", None) as step:
-            return await rebuilding.rebuild(index, blobs, step)
-    finally:
-        await index.close()
+            return await rebuilding.rebuild(settings.index_url, blobs, step)
+    with (
+        rebuilding.replaced(settings.catalogue_file) as new,
+        _progress("cataloguing", None) as step,
+    ):
+        return await rebuilding.rebuild(f"sqlite:///{new}", blobs, step)
 
 
 @contextmanager

@@ -120,7 +120,12 @@ class Settings(BaseSettings):
     def index_url(self) -> str:
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{self.data / 'catalogue.sqlite'}"
+        return f"sqlite:///{self.catalogue_file}"
+
+    @property
+    def catalogue_file(self) -> Path:
+        """Of the embedded default."""
+        return self.data / "catalogue.sqlite"
 
     def shown(self) -> dict[str, str]:
         """The effective values as text, secrets masked."""

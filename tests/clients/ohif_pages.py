@@ -128,6 +128,24 @@ class Viewer:
             before = self.overlay.inner_text()
             self.ohif.page.mouse.wheel(0, 100)
             expect(self.overlay).not_to_have_text(before)
+        self._let_the_picture_follow()
+
+    def play_until_image(self, image_number: int) -> None:
+        button = self.ohif.page.locator("[data-cy=cine-player-play-pause]")
+        button.click()
+        self.ohif.page.wait_for_function(
+            """wanted => {
+                const overlay = document.querySelector('[data-cy=viewport-overlay-bottom-right]');
+                return Number(overlay.innerText.match(/\\((\\d+)\\//)[1]) >= wanted;
+            }""",
+            arg=image_number,
+        )
+        button.click()
+        self._let_the_picture_follow()
+
+    def _let_the_picture_follow(self) -> None:
+        # The overlay may change one drawing ahead of the canvas, and nothing tells when.
+        self.ohif.page.wait_for_timeout(500)
 
     def draw_length(self) -> None:
         """A tracked Length measurement across the middle of the image."""

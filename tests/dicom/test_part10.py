@@ -590,6 +590,7 @@ def test_two_gigabytes_of_fragments_stay_small_in_memory(tmp_path: Path) -> None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         header = read_header(mapped)
         grown = _resident_bytes() - before
+    path.unlink()
 
     assert header.frames is not None
     assert len(header.frames.spans) == 16 * frames

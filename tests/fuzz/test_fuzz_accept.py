@@ -19,8 +19,8 @@ from bfr_dicomweb.dicom.media_types import (
 )
 from bfr_dicomweb.errors import ArchiveError, InvalidRequest
 
-# About 4 s of CI; hours when BFR_FUZZ_SECONDS says so.
-EXAMPLES = int(float(os.environ.get("BFR_FUZZ_SECONDS", "4")) * 120)
+# About 4 s of CI; hours when BFR_TEST_FUZZ_SECONDS says so.
+EXAMPLES = int(float(os.environ.get("BFR_TEST_FUZZ_SECONDS", "4")) * 120)
 FUZZ = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )

@@ -21,8 +21,8 @@ from bfr_dicomweb.dicomweb.multipart import (
 )
 from bfr_dicomweb.errors import InvalidMultipart
 
-# About 4 s of CI; hours when BFR_FUZZ_SECONDS says so.
-EXAMPLES = int(float(os.environ.get("BFR_FUZZ_SECONDS", "4")) * 150)
+# About 4 s of CI; hours when BFR_TEST_FUZZ_SECONDS says so.
+EXAMPLES = int(float(os.environ.get("BFR_TEST_FUZZ_SECONDS", "4")) * 150)
 FUZZ = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )

@@ -33,8 +33,8 @@ from part10_bytes import (
 )
 from shared_data import dicom_files
 
-# About 5 s of CI; hours when BFR_FUZZ_SECONDS says so.
-EXAMPLES = int(float(os.environ.get("BFR_FUZZ_SECONDS", "5")) * 100)
+# About 5 s of CI; hours when BFR_TEST_FUZZ_SECONDS says so.
+EXAMPLES = int(float(os.environ.get("BFR_TEST_FUZZ_SECONDS", "5")) * 100)
 FUZZ = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )

@@ -205,7 +205,7 @@ class FileBlobStore:
 
     def keys(self) -> Iterator[str]:
         """Every stored object, oldest day first."""
-        for day in sorted(self.objects.iterdir()):
+        for day in sorted(self.objects.iterdir()) if self.objects.is_dir() else ():
             for bucket in sorted(day.iterdir(), key=lambda path: (path.stat().st_mtime, path.name)):
                 for file in sorted(bucket.iterdir()):
                     if file.suffix == SUFFIX:
@@ -214,7 +214,8 @@ class FileBlobStore:
     def is_in_flight(self, key: str) -> bool:
         """Whether some process is still storing it, or died while it was."""
         name = key.replace("/", "+")
-        return any((folder / name).exists() for folder in self.staging.iterdir())
+        folders = self.staging.iterdir() if self.staging.is_dir() else ()
+        return any((folder / name).exists() for folder in folders)
 
     def read(self, key: str, start: int, stop: int) -> bytes:
         """Bytes ``start`` up to ``stop`` of an object.

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -28,7 +28,7 @@ class Codestream:
 
     `payload` is the bare codestream: without the boxes of a file format around it,
     because those may ask for palettes and colour transforms that DICOM forbids.
-    `lossless` says that the process is reversible, not that nothing was cut away.
+    `lossless` is told of JPEG only, whose colour transform depends on it.
     """
 
     family: Family
@@ -50,9 +50,8 @@ _J2K_START: Final = b"\xff\x4f\xff\x51"
 _START_OF_FRAME: Final = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _LOSSLESS_FRAMES: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-# Start of scan and end of image; start of tile-part in JPEG 2000.
-_END_OF_HEADER: Final = frozenset({0xDA, 0xD9, 0x90})
-_CODING_STYLE: Final = 0x52
+_START_OF_SCAN: Final = 0xDA
+_END_OF_IMAGE: Final = 0xD9
 
 
 def read_codestream(frame: bytes) -> Codestream:
@@ -95,46 +94,53 @@ def _boxes(frame: bytes, wanted: bytes) -> Iterator[bytes]:
         position = end
 
 
-def _segments(frame: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker segments of the header (ISO/IEC 10918-1 section B.1.1, 15444-1 section A.1)."""
+def _segments(frame: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Marker, position and content of each segment up to and with the header of the first scan.
+
+    Source: ISO/IEC 10918-1 section B.1.1.
+    """
     position = 2
-    while position + 4 <= len(frame):
+    marker = 0
+    while position + 4 <= len(frame) and marker != _START_OF_SCAN:
         if frame[position] != 0xFF:
-            raise ValueError("bytes between two marker segments")
+            raise ValueError("bytes between two JPEG marker segments")
         marker = frame[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1
         elif marker in _STANDALONE:
             position += 2
-        elif marker in _END_OF_HEADER:
+        elif marker == _END_OF_IMAGE:
             return
         else:
             (length,) = struct.unpack_from(">H", frame, position + 2)
-            yield marker, frame[position + 4 : position + 2 + length]
+            yield marker, position, frame[position + 4 : position + 2 + length]
             position += 2 + max(length, 2)
 
 
 def _read_jpeg(frame: bytes) -> Codestream:
     declared: ColorSpace | None = None
-    for marker, content in _segments(frame):
+    header: Codestream | None = None
+    for marker, position, content in _segments(frame):
         if marker == 0xE0 and content.startswith(b"JFIF\x00"):
             declared = declared or ColorSpace.YBR
         elif marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12:
             declared = {0: ColorSpace.RGB, 1: ColorSpace.YBR}.get(content[11], declared)
         elif marker in _START_OF_FRAME:
-            return _jpeg_frame_header(frame, marker, content, declared)
-    raise ValueError("a JPEG stream without a frame header")
+            header = _jpeg_frame_header(frame, marker, content)
+        elif marker == _START_OF_SCAN and header is not None:
+            # Coded data never look like this. Decoders paint over what is missing, and
+            # CharLS needs many seconds to miss it.
+            if frame.rfind(b"\xff\xd9") < position:
+                raise ValueError("a JPEG stream without its end: it is cut off")
+            return replace(header, color_space=header.color_space or declared)
+    raise ValueError("a JPEG stream without a picture")
 
 
-def _jpeg_frame_header(
-    frame: bytes, marker: int, content: bytes, declared: ColorSpace | None
-) -> Codestream:
+def _jpeg_frame_header(frame: bytes, marker: int, content: bytes) -> Codestream:
     if len(content) < 6 or len(content) < 6 + 3 * content[5]:
         raise ValueError("a JPEG frame header is cut off")
     precision, rows, columns, components = struct.unpack_from(">BHHB", content)
     identifiers = bytes(content[6 + 3 * i] for i in range(components))
-    if identifiers.upper() == b"RGB":
-        declared = ColorSpace.RGB
     return Codestream(
         family=Family.JPEG_LS if marker == 0xF7 else Family.JPEG,
         payload=frame,
@@ -143,7 +149,7 @@ def _jpeg_frame_header(
         components=components,
         precision=precision,
         lossless=marker in _LOSSLESS_FRAMES,
-        color_space=declared,
+        color_space=ColorSpace.RGB if identifiers.upper() == b"RGB" else None,
     )
 
 
@@ -166,10 +172,6 @@ def _read_jpeg_2000(stream: bytes) -> Codestream:
         components=components,
         precision=(depths[0] & 0x7F) + 1,
         signed=bool(depths[0] & 0x80),
-        lossless=any(
-            marker == _CODING_STYLE and content[9:10] == b"\x01"
-            for marker, content in _segments(stream)
-        ),
     )
 
 

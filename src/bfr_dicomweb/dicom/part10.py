@@ -529,10 +529,13 @@ class _Reader:
                 break
         else:
             raise InvalidObject(f"more than {self.limits.elements} elements")
-        self.elements_left -= len(attributes)
-        if level.unsorted:
-            level.attributes = dict(sorted(attributes.items()))
+        self._close(level)
         return pos
+
+    def _close(self, level: _Level) -> None:
+        self.elements_left -= len(level.attributes)
+        if level.unsorted:
+            level.attributes = dict(sorted(level.attributes.items()))
 
     # Element headers.
 
@@ -574,8 +577,9 @@ class _Reader:
             if self._is_followed(level, known, pos):
                 self.found("invalid-vr", level.path + key)
                 return known
-        # without_vr: then the length is senseless, and it is seen in _unusual
-        return encoding.without_vr(key, vr)
+        if key == "00000000" or (level.depth == 0 and self.pixel_data):
+            return encoding.without_vr("00000000", vr)  # which _is_garbage knows
+        raise InvalidObject(f"{_tag(key)} at byte {pos} has a VR that is none")
 
     def _is_followed(self, level: _Level, known: _Known, pos: int) -> bool:
         try:

@@ -6,16 +6,17 @@ metadata of the stored instance also describes the decoded frames, and nothing i
 lost by a conversion that the receiver did not ask for.
 """
 
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from rle.rle import decode_frame as decode_rle_frame
 
 from bfr_dicomweb.dicom.codestreams import Codestream, ColorSpace, Family, read_codestream
 from bfr_dicomweb.dicom.transfer_syntaxes import Codec, TransferSyntax, lookup
@@ -266,20 +267,40 @@ def little_endian(value: bytes, unit: int) -> bytes:
 
 def _run_length_decoded(frame: bytes, description: PixelDescription) -> bytes:
     """Planes of samples, whatever Planar Configuration says (PS3.5 Annex G)."""
-    bits = description.bits_allocated
+    samples, bits = description.samples_per_pixel, description.bits_allocated
     cells = description.rows * description.columns
     if bits == 1:
         # The bytes of packed pixels are what is compressed.
         bits, cells = 8, (cells + 7) // 8
-    try:
-        planes = bytes(decode_rle_frame(bytes(frame), cells, bits, "<"))
-    except (ValueError, NotImplementedError) as error:
-        raise UndecodablePixelData(f"the RLE frame is broken: {error}") from None
-    if len(planes) != description.frame_bytes:
-        raise UndecodablePixelData(
-            f"the RLE frame has {len(planes)} bytes; {description.frame_bytes} are described"
-        )
-    return planes
+    width = bits // 8
+    segments = _rle_segments(frame, samples * width)
+    planes = np.empty((samples, cells, width), np.uint8)
+    for index, segment in enumerate(segments):
+        try:
+            # Some encoders compress the padding of the segment with it.
+            decoded = imagecodecs.packbits_decode(segment, out=cells + 2)
+        except RuntimeError:
+            raise UndecodablePixelData("a segment of the RLE frame is broken") from None
+        if len(decoded) < cells:
+            raise UndecodablePixelData(
+                f"a segment of the RLE frame has {len(decoded)} bytes; {cells} are described"
+            )
+        sample, byte = divmod(index, width)
+        planes[sample, :, width - 1 - byte] = np.frombuffer(decoded, np.uint8, cells)
+    return planes.tobytes()
+
+
+def _rle_segments(frame: bytes, expected: int) -> list[bytes]:
+    """One per byte of a sample, the most significant one first."""
+    if len(frame) < 64:
+        raise UndecodablePixelData("the RLE frame is shorter than its header")
+    count, *offsets = struct.unpack_from("<16I", frame)
+    if count != expected:
+        raise UndecodablePixelData(f"the RLE frame has {count} segments; {expected} are described")
+    offsets = [*offsets[:count], len(frame)]
+    if offsets[0] < 64 or any(start > stop for start, stop in pairwise(offsets)):
+        raise UndecodablePixelData("the segments of the RLE frame are out of order")
+    return [frame[start:stop] for start, stop in pairwise(offsets)]
 
 
 def _rearranged(native: bytes, description: PixelDescription, stored: int, wanted: int) -> bytes:
@@ -357,20 +378,12 @@ def _decode_jpeg(stream: Codestream, description: PixelDescription) -> Samples:
 
 
 def _decode_jpeg_ls(stream: Codestream, _description: PixelDescription) -> Samples:
-    # CharLS needs many seconds to find that out for itself. No coded data look like this.
-    if b"\xff\xd9" not in stream.payload:
-        raise UndecodablePixelData("the JPEG-LS stream is cut off")
     return _array(imagecodecs.jpegls_decode(stream.payload))
 
 
 def _decode_jpeg_2000(stream: Codestream, _description: PixelDescription) -> Samples:
-    return _array(imagecodecs.jpeg2k_decode(stream.payload))
-
-
-def _decode_htj2k(stream: Codestream, description: PixelDescription) -> Samples:
-    """OpenJPH is twice as fast, but lets what lossy coding pushes out of range wrap round."""
-    if stream.lossless and not description.transfer_syntax.lossy:
-        return _array(imagecodecs.htj2k_decode(stream.payload))
+    # HTJ2K too: OpenJPH is twice as fast, but as imagecodecs calls it, it lets lossy samples
+    # wrap round at black and white, and leaves memory unwritten where a stream is broken.
     return _array(imagecodecs.jpeg2k_decode(stream.payload))
 
 
@@ -390,7 +403,7 @@ _DECODERS: Final = {
     Family.JPEG: _decode_jpeg,
     Family.JPEG_LS: _decode_jpeg_ls,
     Family.JPEG_2000: _decode_jpeg_2000,
-    Family.HTJ2K: _decode_htj2k,
+    Family.HTJ2K: _decode_jpeg_2000,
     Family.JPEG_XL: _decode_jpeg_xl,
 }
 

@@ -94,7 +94,7 @@ def explicit_little_endian(
         raise UndecodablePixelData("the pixel data is not in fragments that can be told apart")
     out = _Output()
     out.write(bytes(128) + b"DICM")
-    out.write(_file_meta(source, header.dataset_offset))
+    out.write(_file_meta(source, header))
     start = header.dataset_offset
     if header.deflated:
         source, start = _inflate(source, start), 0
@@ -179,6 +179,8 @@ def _chunks(pieces: Iterable[_Piece], source: Source) -> Iterator[bytes]:
 
 
 def _stretch_chunks(stretch: _Stretch, source: Source) -> Iterator[bytes]:
+    if isinstance(source, mmap.mmap) and hasattr(mmap, "MADV_SEQUENTIAL"):
+        source.madvise(mmap.MADV_SEQUENTIAL)  # headers were read here and there
     end = stretch.offset + stretch.length
     for start in range(stretch.offset, end, CHUNK_BYTES):
         chunk = source[start : min(start + CHUNK_BYTES, end)]
@@ -328,17 +330,21 @@ def _guessed(source: Source, position: int, level: "_Level") -> _Element:
     raise _unreadable(position)
 
 
-def _file_meta(source: Source, end: int) -> bytes:
+def _file_meta(source: Source, header: Header) -> bytes:
     out = bytearray()
     position = 132
-    while position < end:
-        element = _element(source, position, _Encoding())
+    level = _Level(_Encoding(), header.dataset_offset, header.file_meta)
+    while position < level.end:
+        element = _element(source, position, level.encoding)
+        if element.vr == _INVALID_VR:
+            element = _guessed(source, position, level)
         value = source[element.start : element.stop]
         if element.key == "00020010":
-            value = EXPLICIT_VR_LITTLE_ENDIAN.encode() + b"\0"
+            value = EXPLICIT_VR_LITTLE_ENDIAN.encode()
         if element.key != "00020000":
-            value += _padding(element.vr) * (len(value) % 2)
-            out += _element_header(element.key, element.vr or "UN", len(value)) + value
+            vr = element.vr or header.file_meta.get(element.key, {}).get("vr", "UN")
+            value += _padding(vr) * (len(value) % 2)
+            out += _element_header(element.key, vr, len(value)) + value
         position = element.stop
     return _element_header("00020000", "UL", 4) + struct.pack("<I", len(out)) + bytes(out)
 

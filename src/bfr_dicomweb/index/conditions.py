@@ -262,7 +262,7 @@ def _patient_id(match: Match, parameters: Parameters) -> str:
     if isinstance(match, Single):
         terms = parameters.add_list(patient_terms(match.value))
         return (
-            f"EXISTS (SELECT 1 FROM study_term x WHERE x.kind = {Term.PATIENT.value}"
+            f"EXISTS (SELECT 1 FROM study_term x WHERE x.kind = {Term.PATIENT.value}"  # noqa: S608 # our words
             f" AND x.value {terms} AND x.study_date = t.study_date"
             " AND x.study_time = t.study_time AND x.study_instance_uid = t.study_instance_uid)"
         )
@@ -278,13 +278,13 @@ def _uids(column: str, match: Match, parameters: Parameters) -> str:
     return NEVER
 
 
-_UID_COLUMNS: Final = {
+UID_COLUMNS: Final = {
     "0020000D": "t.study_instance_uid",
     "0020000E": "s.series_instance_uid",
     "00080016": "i.sop_class_uid",
     "00080018": "i.sop_instance_uid",
 }
-_SUMS: Final = {"00080061": "t.modalities", "00080062": "t.sop_classes"}
+SUMS: Final = {"00080061": "t.modalities", "00080062": "t.sop_classes"}
 BY_TAG: Final[dict[str, tuple[str, Column]]] = {
     column.tag: (alias, column)
     for alias, table in (("t", columns.STUDY), ("s", columns.SERIES), ("i", columns.INSTANCE))
@@ -309,11 +309,11 @@ def conditions(keys: Sequence[Key], zone: int | None, parameters: Parameters) ->
 
 
 def _plain(tag: str, match: Match, parameters: Parameters) -> str:
-    if tag in _UID_COLUMNS:
-        return _uids(_UID_COLUMNS[tag], match, parameters)
-    if tag in _SUMS:
-        column = _SUMS[tag]
-        return f"{column} = ''" if isinstance(match, Empty) else _texts(column, match, parameters)
+    if tag in UID_COLUMNS:
+        return _uids(UID_COLUMNS[tag], match, parameters)
+    if tag in SUMS:
+        name = SUMS[tag]
+        return f"{name} = ''" if isinstance(match, Empty) else _texts(name, match, parameters)
     if tag == "00100020":
         return _patient_id(match, parameters)
     alias, column = BY_TAG[tag]

@@ -211,12 +211,13 @@ def _add_rows(
     key = counter.instance
     uids = (new.study_instance_uid, new.series_instance_uid, new.sop_instance_uid)
     first_span = new.spans[:_SPAN_BYTES]
-    batch.instances.append(
-        (key, study.id, of.id, *uids, new.sop_class_uid, new.transfer_syntax_uid, counter.change)
-        + (new.blob_key, new.size_bytes, new.digest, new.dataset_offset)
-        + (int(new.big_endian), int(new.deflated), new.pixel_tag, new.number_of_frames)
-        + (new.frame_offset, new.frame_bits, first_span, item.timezone_offset, *item.own)
+    thin = (
+        *(new.sop_class_uid, new.transfer_syntax_uid, counter.change),
+        *(new.blob_key, new.size_bytes, new.digest, new.dataset_offset),
+        *(int(new.big_endian), int(new.deflated), new.pixel_tag, new.number_of_frames),
+        *(new.frame_offset, new.frame_bits, first_span, item.timezone_offset),
     )
+    batch.instances.append((key, study.id, of.id, *uids, *thin, *item.own))
     batch.documents.append((key, study.id, new.document, new.bulk))
     if len(new.spans) > _SPAN_BYTES:
         batch.spans += _pieces(key, study.id, new.spans)
@@ -246,7 +247,7 @@ def _stored(found: Sequence[Any], series_number: int | None = None) -> StoredIns
         values[at] = bool(values[at])
     if values[-1] == columns.NO_NUMBER:
         values[-1] = None
-    return StoredInstance(*values, series_number=series_number)
+    return StoredInstance(*values, series_number)
 
 
 _FLAGS: Final = tuple(1 + _THIN.index(name) for name in ("big_endian", "deflated"))
@@ -303,8 +304,8 @@ async def iterate(
         if len(found) < page:
             return
         last = found[-1]
-        after = (last.series_number, last.series_instance_uid)
-        after += (last.instance_number, last.sop_instance_uid)
+        of_series = last.series_number, last.series_instance_uid
+        after = (*of_series, last.instance_number, last.sop_instance_uid)
 
 
 async def list_instances(conn: AsyncConnection, ref: Ref) -> list[StoredInstance]:

@@ -18,7 +18,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bfr_dicomweb.dicom import matching
-from bfr_dicomweb.dicom.matching import AnyOf, Key, Multiple, Range, Single
+from bfr_dicomweb.dicom.matching import AnyOf, Key, Multiple, Path, Range, Single
 from bfr_dicomweb.index import columns
 from bfr_dicomweb.index.columns import Term
 from bfr_dicomweb.index.conditions import Parameters, conditions, patient_terms, question
@@ -34,14 +34,14 @@ COUNTED: Final = 10_000
 
 _UID: Final = ("0020000D",)
 # Keys that are terms: the selective ones, then those that many studies share.
-_SELECTIVE: Final = {
+_SELECTIVE: Final[dict[Path, Term]] = {
     ("00080050",): Term.ACCESSION,
     ("00100020",): Term.PATIENT,
     ("00101002", "00100020"): Term.PATIENT,
     ("00081032", "00080100"): Term.PROCEDURE,
     ("00100030",): Term.BIRTH_DATE,
 }
-_SHARED: Final = {("00080062",): Term.SOP_CLASS, ("00080061",): Term.MODALITY}
+_SHARED: Final[dict[Path, Term]] = {("00080062",): Term.SOP_CLASS, ("00080061",): Term.MODALITY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,8 @@ def _is_said_by(key: Key, term: Term) -> bool:
     """Whether to be among the studies of the term is all that the key asks."""
     if isinstance(key.match, Multiple):
         return False
-    return {**_SHARED, **_SELECTIVE}.get(key.path) is term and len(key.path) == 1
+    named = _SELECTIVE.get(key.path) or _SHARED.get(key.path)
+    return named is term and len(key.path) == 1
 
 
 def _cross(first: str, parameters: Parameters) -> str:

@@ -6,7 +6,7 @@ equal requests give equal orders.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ async def find_studies(conn: AsyncConnection, search: Search, ref: Ref | None = 
     page = source.select(f"{source.study_key} AS id", limit=search.limit + 1, offset=search.offset)
     found = await rows(
         conn,
-        "SELECT t.study_instance_uid, t.modalities, t.sop_classes, t.number_of_series,"
+        "SELECT t.study_instance_uid, t.modalities, t.sop_classes, t.number_of_series,"  # noqa: S608 # our words
         f" t.number_of_instances, a.attributes FROM ({page}) p"
         " JOIN study t ON t.id = p.id JOIN study_attributes a ON a.study_id = p.id"
         " ORDER BY t.study_date DESC, t.study_time DESC, t.study_instance_uid DESC",
@@ -231,7 +231,7 @@ async def _few_studies(conn: AsyncConnection, search: Search, level: Level) -> l
     page = source.select(f"{source.study_key} AS id", limit=_FEW_STUDIES + 1)
     found = await rows(
         conn,
-        "SELECT t.id, t.number_of_series, t.number_of_instances"
+        "SELECT t.id, t.number_of_series, t.number_of_instances"  # noqa: S608 # our words
         f" FROM ({page}) p JOIN study t ON t.id = p.id",
         source.parameters.values,
     )
@@ -320,7 +320,7 @@ async def find_instances(conn: AsyncConnection, search: Search, ref: Ref | None 
         above = {**told_of_study, **told_of_series}
         result = assembly.result({**above, **own}, of_series, study, document)
         if chosen.every_instance:
-            sources = [answers.of_instance(document).items()]
+            sources: list[ItemsView[str, Any]] = [answers.of_instance(document).items()]
             sources += [of_series.items()] if chosen.every_series else []
             sources += [study.items(), above.items()] if chosen.every_study else []
             result = assembly.with_all(result, *sources)

@@ -191,5 +191,6 @@ async def find(
     )
     if found is None:
         return None
-    *thin, document = found
-    return StoredSeries(*thin, orjson.loads(document))
+    key, study_uid, uid, modality, instances, change, document = found
+    kept = orjson.loads(document)
+    return StoredSeries(key, study_uid, uid, modality, instances, change, kept)

@@ -283,7 +283,7 @@ async def find(conn: AsyncConnection, study_instance_uid: str) -> StoredStudy | 
     )
     if found is None:
         return None
-    key, uid, held, classes, *sums, document = found
-    return StoredStudy(
-        key, uid, tuple(unwrapped(held)), tuple(unwrapped(classes)), *sums, orjson.loads(document)
-    )
+    key, uid, held, classes, series, instances, change, document = found
+    kept = orjson.loads(document)
+    modalities, sop_classes = tuple(unwrapped(held)), tuple(unwrapped(classes))
+    return StoredStudy(key, uid, modalities, sop_classes, series, instances, change, kept)

@@ -1,13 +1,15 @@
 """A new catalogue from the stored files alone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
-from bfr_dicomweb.errors import ArchiveError
+from bfr_dicomweb.errors import ArchiveError, Conflict
 from bfr_dicomweb.index import instances
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services.store import identify, new_instance, read_header_of
@@ -23,12 +25,42 @@ class Rebuilt:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-async def rebuild(index: Index, blobs: FileBlobStore, progress: Callable[[int], None]) -> Rebuilt:
+@contextmanager
+def replaced(catalogue: Path) -> Iterator[Path]:
+    """A file beside an SQLite catalogue, which takes its place when all went well."""
+    new = catalogue.with_name(catalogue.name + ".rebuilt")
+    for leftover in new.parent.glob(new.name + "*"):
+        leftover.unlink()
+    yield new
+    for suffix in ("-wal", "-shm"):
+        # of the old database: they would be applied to the new one
+        catalogue.with_name(catalogue.name + suffix).unlink(missing_ok=True)
+    new.replace(catalogue)
+
+
+async def rebuild(
+    index_url: str, blobs: FileBlobStore, progress: Callable[[int], None]
+) -> Rebuilt:
     """Fill an empty catalogue; where two files share an identity, the older one counts.
 
     Args:
         progress: Called with the number of objects just read.
+
+    Raises:
+        Conflict: the catalogue is not empty.
     """
+    index = await Index.open(index_url)
+    try:
+        await index.migrate()
+        async with index.read() as conn:
+            if await instances.count(conn):
+                raise Conflict("the database is not empty: rebuild into a new, empty one")
+        return await _fill(index, blobs, progress)
+    finally:
+        await index.close()
+
+
+async def _fill(index: Index, blobs: FileBlobStore, progress: Callable[[int], None]) -> Rebuilt:
     rebuilt = Rebuilt()
     keys = blobs.keys()
     while group := await asyncio.to_thread(lambda: list(islice(keys, GROUP_SIZE))):

@@ -1,0 +1,112 @@
+"""The programs in examples/ do what they say, run as a reader would run them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from live import running
+from objects import a_series, an_object, uid
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PATIENT_ID = "191212121212"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("archive")) as live:
+        yield live.url
+
+
+@pytest.fixture(scope="module")
+def study_uid() -> str:
+    return uid()
+
+
+@pytest.fixture(scope="module")
+def files(study_uid: str) -> list[bytes]:
+    return a_series(3, StudyInstanceUID=study_uid, PatientID=PATIENT_ID, StudyDescription="DT Buk")
+
+
+def run(example: str, url: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, EXAMPLES / f"{example}.py", "--url", url, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def stored(
+    url: str, files: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> subprocess.CompletedProcess[str]:
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "below").mkdir()
+    for number, file in enumerate(files):
+        (folder / "below" / f"{number}.dcm").write_bytes(file)
+    return run("store", url, folder)
+
+
+def test_store_stores_the_files_below_a_folder(
+    stored: subprocess.CompletedProcess[str],
+) -> None:
+    assert (stored.stdout, stored.returncode) == ("3 stored, 0 refused\n", 0)
+
+
+def test_store_tells_what_was_refused(url: str, tmp_path: Path) -> None:
+    (tmp_path / "good.dcm").write_bytes(an_object())
+    (tmp_path / "bad.dcm").write_bytes(an_object(SOPInstanceUID=None))
+
+    ended = run("store", url, tmp_path)
+
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("refused ")
+    assert ended.stdout.endswith("1 stored, 1 refused\n")
+
+
+def test_store_tells_it_when_everything_was_refused(url: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.dcm").write_bytes(an_object(SOPInstanceUID=None))
+
+    ended = run("store", url, tmp_path)
+
+    assert ended.stdout.endswith("0 stored, 1 refused\n")
+
+
+def test_search_finds_the_study(
+    url: str, stored: subprocess.CompletedProcess[str], study_uid: str
+) -> None:
+    ended = run("search", url, f"PatientID={PATIENT_ID}", "StudyDescription=DT*")
+
+    assert ended.stdout == f"20240115\tCT\t3\tDT Buk\t{study_uid}\n"
+
+
+def test_search_without_a_match_prints_nothing(url: str) -> None:
+    ended = run("search", url, "PatientID=NO-SUCH-PATIENT")
+
+    assert (ended.stdout, ended.returncode) == ("", 0)
+
+
+def test_retrieve_writes_the_bytes_that_were_stored(
+    url: str,
+    stored: subprocess.CompletedProcess[str],
+    study_uid: str,
+    files: list[bytes],
+    tmp_path: Path,
+) -> None:
+    run("retrieve", url, study_uid, tmp_path / "new")
+
+    assert sorted(file.read_bytes() for file in (tmp_path / "new").iterdir()) == sorted(files)
+
+
+def test_retrieve_can_be_repeated(
+    url: str, stored: subprocess.CompletedProcess[str], study_uid: str, tmp_path: Path
+) -> None:
+    run("retrieve", url, study_uid, tmp_path)
+
+    ended = run("retrieve", url, study_uid, tmp_path)
+
+    assert ended.stdout == f"3 instances in {tmp_path}\n"
