@@ -11,12 +11,13 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 FILES_PER_REQUEST = 20
-FAILED, REFERENCED, REASON, INSTANCE = "00081198", "00081199", "00081197", "00081155"
+# Sequences of the answer: what was stored, what was not, and what had no identity to name.
+REFERENCED, FAILED, OTHER_FAILURES = "00081199", "00081198", "0008119A"
+INSTANCE, REASON, COMMENT = "00081155", "00081197", "00000902"
 
 
 def files_below(paths: list[Path]) -> list[Path]:
@@ -45,14 +46,18 @@ def store(url: str, files: list[Path]) -> dict[str, Any]:
         with urllib.request.urlopen(request) as answer:
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
-        # With 409 nothing was stored, and the answer says why for each instance.
-        if error.code != 409:
+        # When nothing could be stored, the answer still says why, instance by instance.
+        if error.headers.get_content_type() != "application/dicom+json":
             raise
         return dict(json.load(error))
 
 
-def items(answer: dict[str, Any], sequence: str) -> Iterator[dict[str, Any]]:
-    yield from answer.get(sequence, {}).get("Value", [])
+def items(answer: dict[str, Any], sequence: str) -> list[dict[str, Any]]:
+    return list(answer.get(sequence, {}).get("Value", []))
+
+
+def value(item: dict[str, Any], tag: str, default: Any) -> Any:
+    return item.get(tag, {}).get("Value", [default])[0]
 
 
 def main() -> int:
@@ -65,12 +70,12 @@ def main() -> int:
     stored = failed = 0
     for start in range(0, len(files), FILES_PER_REQUEST):
         answer = store(options.url.rstrip("/"), files[start : start + FILES_PER_REQUEST])
-        stored += len(list(items(answer, REFERENCED)))
-        for item in items(answer, FAILED):
+        stored += len(items(answer, REFERENCED))
+        for item in items(answer, FAILED) + items(answer, OTHER_FAILURES):
             failed += 1
-            instance = item.get(INSTANCE, {}).get("Value", ["without a UID"])[0]
-            reason = item.get(REASON, {}).get("Value", [0])[0]
-            print(f"refused {instance}: failure reason {reason:04X} hex (PS3.18 Annex I)")
+            instance = value(item, INSTANCE, "an object without identity")
+            reason = f"failure reason {value(item, REASON, 0):04X}H"
+            print(f"refused {instance}: {reason} {value(item, COMMENT, '')}")
     print(f"{stored} stored, {failed} refused")
     return 1 if failed else 0
 

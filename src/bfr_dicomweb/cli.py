@@ -1,28 +1,30 @@
-"""The command line."""
+"""The command line.
+
+What a command needs beyond its settings it imports when it runs: the whole server takes
+seconds to import, and `--help` should not.
+"""
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bfr_dicomweb import app as application
-from bfr_dicomweb import logs
-from bfr_dicomweb import settings as settings_module
-from bfr_dicomweb.blobs.filesystem import FileBlobStore
-from bfr_dicomweb.errors import ArchiveError
-from bfr_dicomweb.refs import Ref
-from bfr_dicomweb.services import importing, rebuilding, verification
-from bfr_dicomweb.services.importing import Source, Summary
-from bfr_dicomweb.services.store import Outcome
-from bfr_dicomweb.settings import Settings, SettingsError
+from bfr_dicomweb.errors import ArchiveError, Unavailable
+
+if TYPE_CHECKING:
+    from bfr_dicomweb.refs import Ref
+    from bfr_dicomweb.services.importing import Source, Summary
+    from bfr_dicomweb.services.rebuilding import Rebuilt
+    from bfr_dicomweb.services.verification import Verification
+    from bfr_dicomweb.settings import Settings
 
 T = TypeVar("T")
 
@@ -88,9 +90,10 @@ def serve(
         database_url=database_url,
         public_url=public_url,
     )
+    _require_free_address(chosen)
     _run(_prepare(chosen))
     _greet(chosen)
-    application.serve(chosen)
+    _serve(chosen)
 
 
 @cli.command()
@@ -111,10 +114,11 @@ def demo(
         database_url=database_url,
         public_url=public_url,
     )
+    _require_free_address(chosen)
     study = _run(_fill_with_examples(chosen))
     _greet(chosen)
     _suggest(chosen, study)
-    application.serve(chosen)
+    _serve(chosen)
 
 
 @cli.command(name="import")
@@ -179,7 +183,7 @@ def show_settings(
     config: Config = None,
 ) -> None:
     """Print the effective settings, secrets masked."""
-    chosen = _load(
+    chosen = _read_settings(
         config,
         data=data,
         http=http,
@@ -188,23 +192,37 @@ def show_settings(
         database_url=database_url,
         public_url=public_url,
     )
+    from bfr_dicomweb.settings import PREFIX
+
     for name, value in chosen.shown().items():
-        typer.echo(f"{settings_module.PREFIX}{name.upper()}={value}")
+        typer.echo(f"{PREFIX}{name.upper()}={value}")
 
 
 def main() -> None:
     """Run the command line; expected failures are one line, never a traceback."""
     try:
         cli()
-    except (ArchiveError, SettingsError) as error:
+    except Exception as error:  # the border between what was expected and bugs
+        from bfr_dicomweb.settings import SettingsError
+
+        if not isinstance(error, ArchiveError | SettingsError):
+            raise
         err.print(f"bfr-dicomweb: {error}", markup=False, soft_wrap=True)
         sys.exit(1)
 
 
-def _load(config: Path | None, **given: Any) -> Settings:
+def _read_settings(config: Path | None, **given: Any) -> "Settings":
+    from bfr_dicomweb import settings
+
     if config is not None:
-        os.environ[settings_module.CONFIG_VARIABLE] = str(config)
-    chosen = settings_module.load(**given)
+        os.environ[settings.CONFIG_VARIABLE] = str(config)
+    return settings.load(**given)
+
+
+def _load(config: Path | None, **given: Any) -> "Settings":
+    chosen = _read_settings(config, **given)
+    from bfr_dicomweb import logs
+
     logs.configure(chosen.log_level)
     return chosen
 
@@ -213,17 +231,41 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-async def _prepare(settings: Settings) -> None:
+def _require_free_address(settings: "Settings") -> None:
+    """Fail here, plainly, rather than after the greeting."""
+    host, port = settings.http_address
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        raise Unavailable(f"http: cannot listen on {settings.http}: {error.strerror}") from None
+
+
+async def _prepare(settings: "Settings") -> None:
     """Fail here, plainly, rather than in a worker."""
-    archive = await application.open_archive(settings)
+    from bfr_dicomweb.app import open_archive
+
+    archive = await open_archive(settings)
     await archive.close()
 
 
-async def _fill_with_examples(settings: Settings) -> str | None:
-    """The UID of an example study, when the archive holds only such."""
-    from bfr_dicomweb import example_studies  # slow to import, and only the demo needs it
+def _serve(settings: "Settings") -> None:
+    from bfr_dicomweb import app
 
-    archive = await application.open_archive(settings)
+    app.serve(settings)
+
+
+async def _fill_with_examples(settings: "Settings") -> str | None:
+    """The UID of an example study, when the archive holds only such."""
+    from bfr_dicomweb import example_studies
+    from bfr_dicomweb.app import open_archive
+    from bfr_dicomweb.services.store import Outcome
+
+    archive = await open_archive(settings)
     try:
         if not await archive.is_empty():
             return None
@@ -242,8 +284,11 @@ async def _fill_with_examples(settings: Settings) -> str | None:
         await archive.close()
 
 
-async def _import(settings: Settings, paths: Sequence[Path]) -> Summary:
-    archive = await application.open_archive(settings)
+async def _import(settings: "Settings", paths: Sequence[Path]) -> "Summary":
+    from bfr_dicomweb.app import open_archive
+    from bfr_dicomweb.services import importing
+
+    archive = await open_archive(settings)
     try:
         with _progress("importing", None) as step:
             found = importing.sources(paths)
@@ -252,15 +297,18 @@ async def _import(settings: Settings, paths: Sequence[Path]) -> Summary:
         await archive.close()
 
 
-async def _in_thread(found: Iterator[Source]) -> AsyncIterator[Source]:
+async def _in_thread(found: "Iterator[Source]") -> "AsyncIterator[Source]":
     """The files as they are found, without blocking while folders are listed."""
     while page := await asyncio.to_thread(lambda: list(islice(found, 100))):
         for source in page:
             yield source
 
 
-async def _check(settings: Settings) -> verification.Verification:
-    archive = await application.open_archive(settings)
+async def _check(settings: "Settings") -> "Verification":
+    from bfr_dicomweb.app import open_archive
+    from bfr_dicomweb.services import verification
+
+    archive = await open_archive(settings)
     try:
         with _progress("checking", await archive.count_instances()) as step:
             return await verification.verify(archive, step)
@@ -268,8 +316,11 @@ async def _check(settings: Settings) -> verification.Verification:
         await archive.close()
 
 
-async def _rebuild(settings: Settings) -> rebuilding.Rebuilt:
+async def _rebuild(settings: "Settings") -> "Rebuilt":
     """Into an empty catalogue only: the old one counts until the new one is complete."""
+    from bfr_dicomweb.blobs.filesystem import FileBlobStore
+    from bfr_dicomweb.services import rebuilding
+
     blobs = FileBlobStore(settings.data)
     if settings.database_url is not None:
         with _progress("cataloguing", None) as step:
@@ -285,6 +336,14 @@ async def _rebuild(settings: Settings) -> rebuilding.Rebuilt:
 def _progress(what: str, total: int | None) -> Iterator[Any]:
     """A bar on a terminal, a line now and then elsewhere; gives the function to call."""
     if err.is_terminal:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -307,7 +366,7 @@ def _progress(what: str, total: int | None) -> Iterator[Any]:
     err.print(f"{what}: {done} done")
 
 
-def _show_summary(summary: Summary) -> None:
+def _show_summary(summary: "Summary") -> None:
     out.print(f"files     {summary.files}")
     out.print(f"stored    {summary.stored}")
     out.print(f"duplicate {summary.duplicates}")
@@ -317,11 +376,11 @@ def _show_summary(summary: Summary) -> None:
         out.print(f"      e.g. {summary.examples[reason]}", soft_wrap=True, markup=False)
 
 
-def _greet(settings: Settings) -> None:
+def _greet(settings: "Settings") -> None:
     err.print(f"DICOMweb at {_base(settings)}  (data in {settings.data}; stop with Ctrl-C)")
 
 
-def _suggest(settings: Settings, study: str | None) -> None:
+def _suggest(settings: "Settings", study: str | None) -> None:
     base = _base(settings)
     json = "-H 'Accept: application/dicom+json'"
     lines = [f"  curl {json} '{base}/studies?limit=5'"]
@@ -335,5 +394,5 @@ def _suggest(settings: Settings, study: str | None) -> None:
     err.print("Try:\n" + "\n".join(lines), soft_wrap=True, markup=False)
 
 
-def _base(settings: Settings) -> str:
+def _base(settings: "Settings") -> str:
     return (settings.public_url or f"http://{settings.http}") + "/dicomweb"

@@ -447,6 +447,27 @@ def test_more_than_four_gigabytes_of_native_pixels_are_not_acceptable() -> None:
         explicit_little_endian(stored, read_header(stored), decode=lambda _frame, _how: b"")
 
 
+@settings(deadline=None, max_examples=150)
+@given(
+    st.sampled_from([ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless]),
+    st.lists(st.tuples(st.integers(132, 1500), st.binary(min_size=1, max_size=4)), max_size=3),
+)
+def test_a_damaged_file_is_refused_or_rewritten_to_a_readable_one(
+    syntax: UID, damages: list[tuple[int, bytes]]
+) -> None:
+    ds = an_image()
+    content = ds.PixelData
+    is_rle = syntax == RLELossless
+    stored = encapsulated(ds, rle_frames(content), syntax) if is_rle else a_file(ds, syntax)
+    for position, damage in damages:
+        stored = stored[:position] + damage + stored[position + len(damage) :]
+    try:
+        result = rewritten(stored)
+    except (InvalidObject, NotAcceptable):
+        return
+    assert read_header(result).transfer_syntax_uid == ExplicitVRLittleEndian
+
+
 # The shared sample files
 
 

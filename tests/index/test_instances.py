@@ -66,10 +66,13 @@ async def test_an_empty_batch_is_no_change(index: Index) -> None:
 
 
 async def test_what_is_rolled_back_was_never_there(index: Index) -> None:
-    with pytest.raises(RuntimeError):
+    async def fail_after_adding() -> None:
         async with index.write() as conn:
             await instances.add_instances(conn, [instances.prepare(a_new_instance())])
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail_after_adding()
 
     async with index.read() as conn:
         assert await studies.find(conn, "2.25.1") is None
@@ -161,7 +164,9 @@ async def test_the_document_of_one_instance_is_its_own(index: Index) -> None:
 SPANS = b"".join(number.to_bytes(16, "little") for number in range(1000))
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 1), (0, 2), (239, 3), (240, 1), (999, 1), (5, 700)])
+@pytest.mark.parametrize(
+    ("first", "count"), [(0, 1), (0, 2), (239, 3), (240, 1), (999, 1), (5, 700)]
+)
 async def test_spans_of_some_frames_are_a_piece_of_the_frame_table(
     index: Index, first: int, count: int
 ) -> None:

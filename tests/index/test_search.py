@@ -30,9 +30,7 @@ def test_a_name_is_found_without_regard_to_case_accents_and_empty_components(
 
 
 @pytest.mark.parametrize("wanted", ["Åkesson", "sson", "Asa", "Åkesson^Å", "esson^Åsa"])
-def test_a_name_without_wildcard_must_be_the_whole_name(
-    catalogue: Catalogue, wanted: str
-) -> None:
+def test_a_name_without_wildcard_must_be_the_whole_name(catalogue: Catalogue, wanted: str) -> None:
     catalogue.store(named("Åkesson^Åsa"))
 
     assert catalogue.uids(("PatientName", wanted)) == []
@@ -41,7 +39,9 @@ def test_a_name_without_wildcard_must_be_the_whole_name(
 @pytest.mark.parametrize("wanted", ["山田^太郎", "yamada*", "やまだ^*", "Yamada^Tarou=山田^太郎"])
 def test_any_component_group_of_a_name_is_found(catalogue: Catalogue, wanted: str) -> None:
     catalogue.store(
-        named({"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"})
+        named(
+            {"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"}
+        )
     )
 
     assert catalogue.uids(("PatientName", wanted)) == ["2.25.1"]
@@ -81,9 +81,7 @@ WRITTEN = ["191212121212", "19121212-1212", "121212-1212", "1212121212"]
 def test_written_variants_of_an_identity_number_find_each_other(
     catalogue: Catalogue, asked: str
 ) -> None:
-    catalogue.store(
-        [a_new_instance(f"2.25.{n}", PatientID=text) for n, text in enumerate(WRITTEN)]
-    )
+    catalogue.store([a_new_instance(f"2.25.{n}", PatientID=text) for n, text in enumerate(WRITTEN)])
 
     assert len(catalogue.uids(("PatientID", asked))) == len(WRITTEN)
 
@@ -293,7 +291,7 @@ def test_remaining_matches_are_counted(catalogue: Catalogue) -> None:
 def test_every_matching_key_has_a_condition() -> None:
     for path in LEVEL_OF_KEY:
         if len(path) == 1:
-            known = conditions.BY_TAG.keys() | conditions.UID_COLUMNS | conditions.SUMS
+            known = {**conditions.BY_TAG, **conditions.UID_COLUMNS, **conditions.SUMS}
             assert path[0] in known, path
         else:
             assert path[1] in conditions.SEQUENCES[path[0]].columns, path

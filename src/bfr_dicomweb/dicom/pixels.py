@@ -66,7 +66,8 @@ class PixelDescription:
         """
         samples = _number(attributes, _SAMPLES_PER_PIXEL)
         samples = _one_of(1 if samples is None else samples, range(1, 5), "Samples per Pixel")
-        bits = _one_of(_number(attributes, _BITS_ALLOCATED), (1, 8, 16, 32, 64), "Bits Allocated")
+        widths = (1, 8, 16, 32, 64) if samples == 1 else (8, 16, 32, 64)
+        bits = _one_of(_number(attributes, _BITS_ALLOCATED), widths, "Bits Allocated")
         stored = _number(attributes, _BITS_STORED)
         photometric = _first(attributes, _PHOTOMETRIC_INTERPRETATION)
         vrs = (attributes[tag].get("vr") for tag in _PIXEL_DATA if tag in attributes)
@@ -168,7 +169,8 @@ def decode_frame(
     """The native bytes of one frame, as Explicit VR Little Endian stores them.
 
     Args:
-        frame: Encapsulated: the joined fragments of the frame. Native: its bytes; of a
+        frame: Encapsulated: the joined fragments of the frame. Native: its bytes as they
+            are stored, with the padding byte if its length is odd and there is one; of a
             1-bit frame those from `packed_frame`.
         description: How the frame is stored.
         planar_configuration: How several samples per pixel shall lie in the result.
@@ -358,12 +360,7 @@ def _declared_color_space(description: PixelDescription) -> ColorSpace | None:
 
 def _decode_jpeg(stream: Codestream, description: PixelDescription) -> Samples:
     if stream.lossless or stream.components != 3:
-        try:
-            return _array(imagecodecs.jpeg8_decode(stream.payload, colorspace=0, outcolorspace=0))
-        except RuntimeError:
-            if not stream.lossless:
-                raise
-            return _array(imagecodecs.ljpeg_decode(stream.payload))
+        return _array(imagecodecs.jpeg8_decode(stream.payload, colorspace=0, outcolorspace=0))
     wanted = _declared_color_space(description)
     stored = stream.color_space or wanted
     if stored is None or wanted is None:

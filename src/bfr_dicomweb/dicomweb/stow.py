@@ -148,8 +148,7 @@ class _Payload:
         for event in events:
             if isinstance(event, PartData):
                 if self._receiving is not None:
-                    # a copy: the view would keep the whole chunk alive
-                    await self._receiving.write(bytes(event.data))
+                    await self._receiving.write(event.data)
             elif isinstance(event, PartBegin):
                 await self._begin(event)
             elif self._receiving is not None:

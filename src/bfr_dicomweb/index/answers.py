@@ -5,6 +5,7 @@ Every U+0000 in a result stands for the base URI: in Retrieve URL and in Bulk Da
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from bfr_dicomweb.dicom import attributes
@@ -120,15 +121,21 @@ def element(vr: str, *values: Any) -> Element:
     return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
 
 
+@lru_cache(maxsize=4096)
+def shared(vr: str, value: Any) -> Element:
+    """An attribute that many results have; nobody may change it."""
+    return element(vr, value)
+
+
 def told(ref: Ref) -> Result:
     """What every result tells of the resource itself."""
     found = {
-        "00080056": element("CS", "ONLINE"),
+        "00080056": shared("CS", "ONLINE"),
         "00081190": element("UR", "\0" + ref.path),
-        "0020000D": element("UI", ref.study_instance_uid),
+        "0020000D": shared("UI", ref.study_instance_uid),
     }
     if ref.series_instance_uid is not None:
-        found["0020000E"] = element("UI", ref.series_instance_uid)
+        found["0020000E"] = shared("UI", ref.series_instance_uid)
     if ref.sop_instance_uid is not None:
         found["00080018"] = element("UI", ref.sop_instance_uid)
     return found

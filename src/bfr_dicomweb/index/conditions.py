@@ -388,7 +388,7 @@ def _in_zone(
 # --- the trigram index -----------------------------------------------------------------------
 
 _LITERAL: Final = re.compile(r"[*?]+")
-_MOST_TRIGRAMS: Final = 8
+_MOST_TRIGRAMS: Final = 5
 
 
 def trigrams(text: str) -> list[str]:

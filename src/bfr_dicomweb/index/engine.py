@@ -159,12 +159,11 @@ def _engine(url: URL, connections: int, *, autocommit: bool = False) -> AsyncEng
     if url.get_backend_name() == "sqlite":
         path = str(Path(url.database or "").expanduser())
         options["async_creator"] = partial(sqlite.connect, path)
-        # Without BEGIN there is nothing to commit or to roll back after a read.
-        options["skip_autocommit_rollback"] = True
     else:
         options["connect_args"] = {"server_settings": {"application_name": "bfr-dicomweb"}}
-        options["skip_autocommit_rollback"] = True
     if autocommit:
+        # Without BEGIN there is nothing to commit or to roll back after a read.
+        options["skip_autocommit_rollback"] = True
         options["isolation_level"] = "AUTOCOMMIT"
         options["pool_reset_on_return"] = None
     return create_async_engine(url, **options)

@@ -242,12 +242,12 @@ def _write(script: Script, batch: _Batch) -> None:
 
 
 def _stored(found: Sequence[Any], series_number: int | None = None) -> StoredInstance:
-    values = list(found)
+    values = [*found, series_number]
     for at in _FLAGS:
         values[at] = bool(values[at])
-    if values[-1] == columns.NO_NUMBER:
-        values[-1] = None
-    return StoredInstance(*values, series_number)
+    if values[-2] == columns.NO_NUMBER:
+        values[-2] = None
+    return StoredInstance(*values)
 
 
 _FLAGS: Final = tuple(1 + _THIN.index(name) for name in ("big_endian", "deflated"))

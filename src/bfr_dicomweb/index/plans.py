@@ -22,13 +22,13 @@ from bfr_dicomweb.dicom.matching import AnyOf, Key, Multiple, Path, Range, Singl
 from bfr_dicomweb.index import columns
 from bfr_dicomweb.index.columns import Term
 from bfr_dicomweb.index.conditions import Parameters, conditions, patient_terms, question
-from bfr_dicomweb.index.statements import is_sqlite, row
+from bfr_dicomweb.index.statements import is_sqlite, row, rows
 from bfr_dicomweb.refs import Level
 
 # As many trigram matches are sorted at least before anything is counted a second time.
-_FEW: Final = 1000
+_FEW: Final = 700
 # Rows of candidates that a count looks at when it has to look at rows.
-VISITS: Final = 2000
+VISITS: Final = 1000
 COUNTED: Final = 10_000
 
 
@@ -86,8 +86,10 @@ async def study_source(
         if path in by_path and (values := _term_values(by_path[path], term)):
             return _terms(keys, zone, parameters, term, values, page_end)
     asked = [(key, text) for key in keys if (text := question(key))]
-    if asked and await _are_few(conn, asked, zone, page_end):
-        return _few(asked, keys, zone, parameters)
+    if asked:
+        found = await _found_if_few(conn, asked, zone, page_end)
+        if found is not None:
+            return _few(found, keys, zone, parameters)
     for path, term in _SHARED.items():
         if path in by_path and (values := _term_values(by_path[path], term)):
             return _terms(keys, zone, parameters, term, values, page_end)
@@ -192,56 +194,42 @@ def _several_terms(
 
 
 def _few(
-    asked: Sequence[tuple[Key, str]],
-    keys: Sequence[Key],
-    zone: int | None,
-    parameters: Parameters,
+    found: list[int], keys: Sequence[Key], zone: int | None, parameters: Parameters
 ) -> StudySource:
-    if parameters.for_sqlite:
-        text = parameters.add(_together(asked))
-        found = f"(SELECT rowid AS id FROM study_text WHERE study_text MATCH {text}) f"  # noqa: S608
-        tables = f"{found} CROSS JOIN study t ON t.id = f.id"
-    else:
-        where = " AND ".join(conditions([key for key, _ in asked], zone, parameters))
-        # OFFSET 0 keeps the planner from going back to a walk of the date index.
-        tables = f"(SELECT * FROM study t WHERE {where} OFFSET 0) t"  # noqa: S608 # our words
-    return StudySource(
-        tables, tuple(conditions(keys, zone, parameters)), parameters, bounds_all=True
-    )
+    where = [f"t.id {parameters.add_list(found, 'bigint')}", *conditions(keys, zone, parameters)]
+    return StudySource("study t", tuple(where), parameters, bounds_all=True)
 
 
-def _together(asked: Sequence[tuple[Key, str]]) -> str:
-    return " AND ".join(f"({text})" for _, text in asked)
-
-
-async def _are_few(
+async def _found_if_few(
     conn: AsyncConnection, asked: Sequence[tuple[Key, str]], zone: int | None, page_end: int
-) -> bool:
-    """Whether sorting all that the trigram index finds is cheaper than to walk past the rest.
+) -> list[int] | None:
+    """What the trigram index finds, when to sort that is cheaper than to walk past the rest.
 
     To walk to the end of a page costs about N * page / found, to sort costs about found.
     """
-    if not await _are_more_than(conn, asked, zone, _FEW):
-        return True
+    found = await _found(conn, asked, zone, _FEW + 1)
+    if len(found) <= _FEW:
+        return found
     counter = await row(conn, "SELECT study FROM counter WHERE id = 1")
     balance = math.isqrt(int(counter[0]) * max(page_end, 1))
-    return balance > _FEW and not await _are_more_than(conn, asked, zone, balance)
+    if balance <= _FEW:
+        return None
+    found = await _found(conn, asked, zone, balance + 1)
+    return found if len(found) <= balance else None
 
 
-async def _are_more_than(
-    conn: AsyncConnection, asked: Sequence[tuple[Key, str]], zone: int | None, number: int
-) -> bool:
+async def _found(
+    conn: AsyncConnection, asked: Sequence[tuple[Key, str]], zone: int | None, most: int
+) -> list[int]:
     parameters = Parameters(for_sqlite=is_sqlite(conn))
     if parameters.for_sqlite:
-        text = parameters.add(_together(asked))
-        inner = f"SELECT 1 FROM study_text WHERE study_text MATCH {text}"  # noqa: S608
+        text = parameters.add(" AND ".join(f"({text})" for _, text in asked))
+        sql = f"SELECT rowid FROM study_text WHERE study_text MATCH {text}"  # noqa: S608
     else:
         where = " AND ".join(conditions([key for key, _ in asked], zone, parameters))
-        inner = f"SELECT 1 FROM study t WHERE {where}"  # noqa: S608 # our words
-    limit = parameters.add(number + 1)
-    sql = f"SELECT count(*) FROM ({inner} LIMIT {limit}) f"  # noqa: S608 # our words
-    found = await row(conn, sql, parameters.values)
-    return int(found[0]) > number
+        sql = f"SELECT t.id FROM study t WHERE {where}"  # noqa: S608 # our words
+    found = await rows(conn, f"{sql} LIMIT {parameters.add(most)}", parameters.values)
+    return [key for (key,) in found]
 
 
 def level_keys(keys: Sequence[Key], level: Level) -> list[Key]:

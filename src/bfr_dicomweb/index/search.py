@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bfr_dicomweb.dicom.matching import AnyOf, Key, Search, Single
 from bfr_dicomweb.index import answers, columns
-from bfr_dicomweb.index.answers import Assembly, Result, Wanted, element
+from bfr_dicomweb.index.answers import Assembly, Result, Wanted, element, shared
 from bfr_dicomweb.index.columns import unwrapped
 from bfr_dicomweb.index.conditions import Parameters, conditions
 from bfr_dicomweb.index.plans import COUNTED, VISITS, StudySource, level_keys, study_source
@@ -333,15 +333,15 @@ async def find_instances(conn: AsyncConnection, search: Search, ref: Ref | None 
 def _instance(thin: Any) -> Result:
     _, _, _, study_uid, series_uid, uid, sop_class, syntax, number, zone, *numbers = thin
     found = answers.told(Ref(study_uid, series_uid, uid))
-    found["00080016"] = element("UI", sop_class)
-    found["00083002"] = element("UI", syntax)
+    found["00080016"] = shared("UI", sop_class)
+    found["00083002"] = shared("UI", syntax)
     if number != columns.NO_NUMBER:
-        found["00200013"] = element("IS", number)
+        found["00200013"] = shared("IS", number)
     if zone:
-        found["00080201"] = element("SH", zone)
+        found["00080201"] = shared("SH", zone)
     for (tag, vr), value in zip(_NUMBERS, numbers, strict=True):
         if value is not None:
-            found[tag] = element(vr, value)
+            found[tag] = shared(vr, value)
     return found
 
 

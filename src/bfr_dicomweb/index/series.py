@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -39,11 +40,18 @@ def prepare(series_instance_uid: str, data_set: Attributes) -> PreparedSeries:
 
 
 def _describe(kept: dict[str, Any]) -> Described:
+    return _described(orjson.dumps(kept))
+
+
+# The instances of a series mostly say the same of it.
+@lru_cache(maxsize=512)
+def _described(document: bytes) -> Described:
+    kept = orjson.loads(document)
     return Described(
         attributes=kept,
         own=(*columns.row(columns.SERIES, kept), columns.utc(kept, _STEP_DATE, _STEP_TIME)),
         requests=tuple(columns.requests(kept)),
-        document=orjson.dumps(kept),
+        document=document,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Self, cast
 import aiosqlite
 
 BUSY_TIMEOUT_MS: Final = 30_000
+_JOIN_S: Final = 5.0
 _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode = WAL",
@@ -78,9 +79,12 @@ class OneHopConnection(aiosqlite.Connection):
         return OneHopCursor(self)
 
     async def rollback(self) -> None:
-        # The flag may be read from any thread; nothing else runs on this connection now.
+        # In the thread, behind a BEGIN that a cancelled task may have left there.
+        await self.run(self._rollback)
+
+    def _rollback(self) -> None:
         if self.raw.in_transaction:
-            await self.run(self.raw.rollback)
+            self.raw.rollback()
 
 
 @lru_cache(maxsize=256)
@@ -107,9 +111,15 @@ def _connect(path: str) -> sqlite3.Connection:
 
 async def connect(path: str) -> OneHopConnection:
     connection = OneHopConnection(partial(_connect, path), 64)
+    thread = connection._thread  # the driver has no public way to it
     # An event loop that dies without closing the index must not keep the process alive.
-    connection._thread.daemon = True  # the driver has no public way
-    return cast("OneHopConnection", await connection)
+    thread.daemon = True
+    try:
+        return cast("OneHopConnection", await connection)
+    except BaseException:
+        # The thread reports its end to this loop, which may be about to close.
+        await asyncio.to_thread(thread.join, _JOIN_S)
+        raise
 
 
 async def begin_immediate(connection: OneHopConnection, *, timeout_s: float = 30.0) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -63,13 +64,20 @@ def prepare(study_instance_uid: str, data_set: Attributes) -> PreparedStudy:
 
 
 def _describe(kept: dict[str, Any]) -> Described:
+    return _described(orjson.dumps(kept))
+
+
+# The instances of a study mostly say the same of it.
+@lru_cache(maxsize=512)
+def _described(document: bytes) -> Described:
+    kept = orjson.loads(document)
     return Described(
         attributes=kept,
         own=(*columns.row(columns.STUDY, kept), columns.utc(kept, _STUDY_DATE, _STUDY_TIME)),
         terms=frozenset(columns.study_terms(kept)),
         other_ids=tuple(columns.other_id_rows(kept)),
         procedures=tuple(columns.procedures(kept)),
-        document=orjson.dumps(kept),
+        document=document,
     )
 
 

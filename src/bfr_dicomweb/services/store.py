@@ -46,6 +46,7 @@ AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
 
 # Objects up to this size are staged, read and flushed in one visit to a thread.
 BUFFER_BYTES: Final = 1 << 20
+SMALL_BYTES: Final = 1 << 15
 # Objects received or staged but not yet committed, per process: bounds memory.
 IN_FLIGHT: Final = 32
 GROUP_SIZE: Final = 250
@@ -205,15 +206,15 @@ class Receiving:
     def __init__(self, store: Store, study_instance_uid: str | None) -> None:
         self._store = store
         self._study_instance_uid = study_instance_uid
-        self._buffer: list[bytes] = []
+        self._buffer: list[bytes | memoryview] = []
         self._buffered = 0
         self._received = 0
         self._staged: Staged | None = None
         self._writing: asyncio.Future[None] | None = None
         self._error: ArchiveError | None = None
 
-    async def write(self, data: bytes) -> None:
-        """Take the next bytes. What goes wrong is told by `finish`."""
+    async def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes, without a copy. What goes wrong is told by `finish`."""
         if self._error is not None:
             return
         self._received += len(data)
@@ -241,11 +242,11 @@ class Receiving:
             except ArchiveError as error:
                 self._error = error
 
-    def _write_pieces(self, pieces: Sequence[bytes]) -> None:
+    def _write_pieces(self, pieces: Sequence[bytes | memoryview]) -> Staged:
         if self._staged is None:
             self._staged = self._store._blobs.stage()
-        for piece in pieces:
-            self._staged.write(piece)
+        self._staged.write(pieces)
+        return self._staged
 
     async def abort(self) -> None:
         """Forget it: the rest never came."""
@@ -273,24 +274,19 @@ class Receiving:
             self._store._slots.release()
 
     def _stage_and_read(self, done: "asyncio.Future[StoreResult]") -> "_Candidate | StoreResult":
-        """In a thread: the last bytes to the disk, flush, read the header, make the row."""
+        """In a thread: the last bytes to the disk, read the header, flush, make the row."""
         header: part10.Header | None = None
         try:
             if self._error is not None:
                 raise self._error
-            whole = b"".join(self._buffer) if self._staged is None else None
-            if whole is not None:
-                # refused before anything touches the disk, if it is to be refused
-                header = part10.read_header(whole)
-                ref, sop_class_uid = identify(header, self._study_instance_uid)
-            self._write_pieces(self._buffer)
-            staged = self._staged
-            if staged is None:
-                raise InvalidObject("the object is empty")
-            digest = staged.seal()
-            if header is None:
+            staged = self._write_pieces(self._buffer)
+            if staged.size_bytes <= SMALL_BYTES:
+                header = part10.read_header(b"".join(self._buffer))
+            else:
+                # mapped, not joined: copying what was received costs more than reading it
                 header = read_header_of(staged.path)
-                ref, sop_class_uid = identify(header, self._study_instance_uid)
+            ref, sop_class_uid = identify(header, self._study_instance_uid)
+            digest = staged.seal()
             new = new_instance(
                 header, ref, sop_class_uid, key=staged.key, size=staged.size_bytes, digest=digest
             )
