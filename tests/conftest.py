@@ -13,6 +13,9 @@ import postgresql_server
 from bfr_dicomweb.index.engine import Index
 from shared_data import COMPLETE
 
+# Says in the end what was left out, and makes that a failure where all of it is meant to run.
+pytest_plugins = ("plugin_left_out",)
+
 _NUMBERS = itertools.count(1)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -56,7 +57,7 @@ def written(dataset: Dataset, transfer_syntax_uid: str = ExplicitVRLittleEndian)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", CTImageStorage)
     meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID", "2.25.1")
-    meta.TransferSyntaxUID = transfer_syntax_uid
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     dataset.file_meta = meta
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)

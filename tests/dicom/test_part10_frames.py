@@ -212,14 +212,14 @@ def test_a_sequence_delimiter_inside_of_a_fragment_is_data() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (item() + item(b"abcd")[:-2], "item 2 at byte .* says 4 bytes, only 2 are there"),
+        (item() + item(b"abcd")[:-2], "item 2 at byte .* has only 2 of 4 bytes"),
         (item() + b"garbage and more", "begins neither an item nor the end"),
     ],
 )
 def test_broken_fragments_are_refused(value: bytes, text: str) -> None:
     file = part10(image() + explicit(0x7FE00010, "OB", value, length=UNDEFINED), JPEG)
 
-    with pytest.raises(InvalidObject, match=rf"Pixel Data \(7FE0,0010\).*{text}"):
+    with pytest.raises(InvalidObject, match=rf"\(7FE0,0010\).*{text}"):
         read_header(file)
 
 

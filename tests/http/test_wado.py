@@ -33,14 +33,8 @@ def parts_of(response: httpx2.Response) -> list[tuple[Any, bytes]]:
     assert response.status_code in (200, 206), response.text
     head = f"Content-Type: {response.headers['Content-Type']}\r\n\r\n".encode()
     message = message_from_bytes(head + response.content)
-    payload = message.get_payload()
-    assert isinstance(payload, list)
-    found = []
-    for part in payload:
-        length = int(part["Content-Length"]) if "Content-Length" in part else None
-        data = part.get_payload(decode=True)
-        found.append((part, data[:length]))
-    return found
+    payload: Any = message.get_payload()
+    return [(part, part.get_payload(decode=True)) for part in payload]
 
 
 def raw_parts(response: httpx2.Response) -> list[bytes]:

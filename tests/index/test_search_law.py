@@ -282,7 +282,7 @@ def test_series_are_found_by_the_items_of_their_requests(
 
 
 @pytest.mark.parametrize("level", list(SearchLevel)[:3], ids=lambda level: level.name)
-@FEW
+@settings(FEW, max_examples=12)
 @given(
     limit=st.integers(1, 90),
     key=st.sampled_from([(), (("PatientSex", "F"),), (("Modality", "CT"),)]),

@@ -81,7 +81,7 @@ def _fresh(template: bytes) -> tuple[str, bytes]:
 
 def stored(live: Live) -> dict[str, str]:
     """Every instance that a search shows, with its path."""
-    shown = {}
+    shown: dict[str, str] = {}
     with httpx2.Client(headers={"Accept": "application/dicom+json"}, timeout=30) as client:
         for offset in range(0, 1_000_000, 500):
             response = client.get(f"{live.url}/instances", params={"limit": 500, "offset": offset})

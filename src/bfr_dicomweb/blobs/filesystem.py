@@ -12,7 +12,7 @@ of one process and one day, so that a group of objects shares one folder to flus
 How an object gets in, each step safe to be cut off after:
 
 1. the bytes are written to staging and flushed (`Staged.seal`);
-2. the file is hard linked into ``objects`` and the folder flushed (`place`);
+2. the file is hard linked into ``objects`` (`place`) and the folder flushed (`flush`);
 3. the caller commits the catalogue row that names the key;
 4. the staging link is removed (`settle`), or, when the catalogue did not take the
    object, both links are (`withdraw`).
@@ -153,20 +153,21 @@ class FileBlobStore:
                 raise StorageFull("the storage device is down to its reserve")
             return Staged(key, own / key.replace("/", "+"))
 
-    def place(self, staged: Iterable[Staged]) -> None:
-        """Make sealed objects part of the store, durably, before their rows commit."""
-        folders: set[Path] = set()
+    def place(self, staged: Staged) -> None:
+        """Make a sealed object part of the store; durable only after `flush`."""
+        target = self.path(staged.key)
         with translated_os_errors():
-            for one in staged:
-                target = self.path(one.key)
-                if target.parent not in folders:
-                    self._make_folder(target.parent)
-                    folders.add(target.parent)
-                os.link(one.path, target)
-            for folder in folders:
+            try:
+                os.link(staged.path, target)
+            except FileNotFoundError:
+                self._make_folder(target.parent)
+                os.link(staged.path, target)
+
+    def flush(self, keys: Iterable[str]) -> None:
+        """Make it durable that these objects are in the store, before their rows commit."""
+        with translated_os_errors():
+            for folder in {self.path(key).parent for key in keys}:
                 _flush_folder(folder)
-            if self._own is not None:
-                _flush_folder(self._own)
 
     def settle(self, keys: Iterable[str], folder: Path | None = None) -> None:
         """The catalogue has these objects: their staging links have done their work."""
@@ -175,15 +176,11 @@ class FileBlobStore:
             if own is not None:
                 (own / key.replace("/", "+")).unlink(missing_ok=True)
 
-    def displace(self, keys: Iterable[str]) -> None:
-        """Undo `place`; the objects are in staging still and may be placed again."""
-        for key in keys:
-            self.path(key).unlink(missing_ok=True)
-
     def withdraw(self, keys: Iterable[str], folder: Path | None = None) -> None:
         """The catalogue does not have these objects: forget them."""
         gone = list(keys)
-        self.displace(gone)
+        for key in gone:
+            self.path(key).unlink(missing_ok=True)
         self.settle(gone, folder)
 
     def doubtful(self) -> Iterator[tuple[Path, list[str]]]:
@@ -270,8 +267,6 @@ class FileBlobStore:
         return f"{self._bucket}/{next(self._serial):08x}{secrets.token_hex(2)}"
 
     def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
         folder.mkdir(parents=True, exist_ok=True)
         _flush_folder(folder.parent)
         _flush_folder(folder.parent.parent)

@@ -139,8 +139,8 @@ def scan_fragments(source: Source, start: int, end: int, *, limit: int) -> Fragm
         stop = position + 8 + length
         if stop > end:
             raise BrokenFragments(
-                f"item {len(starts) + 1} at byte {position} says {length} bytes,"
-                f" only {end - position - 8} are there"
+                f"item {len(starts) + 1} at byte {position} has only"
+                f" {end - position - 8} of {length} bytes"
             )
         starts.append(position)
         stops.append(stop)

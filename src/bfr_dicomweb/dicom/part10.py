@@ -341,7 +341,7 @@ _SIGNATURES: Final = (
     (b"{", "JSON"),
     (b"\x02\0", "File Meta Information without preamble"),
     (b"\x08\0", "a data set without File Meta Information"),
-    (b"\0\x08", "a big endian data set without File Meta Information"),
+    (b"\0\x08", "a data set without File Meta Information"),
 )
 
 
@@ -350,11 +350,8 @@ def _require_prefix(source: Source) -> None:
         return
     size = len(source)
     found = next((name for start, name in _SIGNATURES if source[: len(start)] == start), None)
-    if size < 132:
-        what = f"{size} bytes are too few for a PS3.10 file"
-    else:
-        what = "no DICM prefix at byte 128: not a PS3.10 file"
-    raise InvalidObject(f"{what}; it looks like {found}" if found else what)
+    what = "no DICM prefix" if size >= 132 else f"{size} bytes are too few"
+    raise InvalidObject(f"{what}: {found or 'not a PS3.10 file'}")
 
 
 def _transfer_syntax_uid(file_meta: dict[str, Any]) -> str:
@@ -421,15 +418,11 @@ def _dictionary_vr(key: str, creator: str) -> str:
     return "UN"
 
 
-def _name(key: str) -> str:
-    return f"Pixel Data {_tag(key)}" if key in PIXEL_DATA else _tag(key)
-
-
 def _cut_short(key: str, pos: int, there: int, length: int | None = None) -> InvalidObject:
-    where = f"{_name(key)} at byte {pos}"
+    where = f"{_tag(key)} at byte {pos}"
     if length is None:
         return InvalidObject(f"{where} is cut short: {there} bytes are there")
-    return InvalidObject(f"{where} says {length} bytes, only {max(there, 0)} are there")
+    return InvalidObject(f"{where} has only {max(there, 0)} of {length} bytes")
 
 
 def _written_encoding(source: Source, start: int, end: int, encoding: _Encoding) -> _Encoding:
@@ -765,8 +758,7 @@ class _Reader:
         """The sequence that begins at `start`, and where it ends."""
         if level.depth >= self.limits.depth:
             raise InvalidObject(
-                f"{_tag(key)} at byte {start}: sequences are nested more than"
-                f" {self.limits.depth} deep"
+                f"{_tag(key)} at byte {start}: more than {self.limits.depth} sequences deep"
             )
         items: list[dict[str, Any]] = []
         pos = start
@@ -800,9 +792,7 @@ class _Reader:
         start, delimited = pos + 8, length == UNDEFINED_LENGTH
         stop = end if delimited else start + length
         if stop > end:
-            raise InvalidObject(
-                f"the item at byte {pos} says {length} bytes, only {end - start} are there"
-            )
+            raise InvalidObject(f"the item at byte {pos} has only {end - start} of {length} bytes")
         item = _Level(
             encoding=_written_encoding(self.source, start, stop, encoding),
             end=stop,
@@ -820,7 +810,7 @@ class _Reader:
         try:
             fragments = scan_fragments(self.source, start, level.end, limit=self.limits.items)
         except BrokenFragments as error:
-            raise InvalidObject(f"{_name(key)} at byte {start}: {error}") from None
+            raise InvalidObject(f"{_tag(key)}: {error}") from None
         release(self.source)
         if not fragments.delimited:
             self.found("missing-sequence-delimiter", level.path + key)

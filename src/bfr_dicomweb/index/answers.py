@@ -156,11 +156,15 @@ class Assembly:
         for tag, empty in self._empty:
             value = own.get(tag)
             if value is None:
-                value = next((source[tag] for source in sources if tag in source), None)
-            if value is not None and not (tag in _NEVER_EMPTY and "Value" not in value):
+                for source in sources:
+                    value = source.get(tag)
+                    if value is not None:
+                        break
+            if value is None:
+                if tag in self._required:
+                    found[tag] = empty
+            elif "Value" in value or tag not in _NEVER_EMPTY:
                 found[tag] = value
-            elif tag in self._required:
-                found[tag] = empty
         return found
 
     def with_all(self, result: Result, *sources: Iterable[tuple[str, Element]]) -> Result:

@@ -17,6 +17,8 @@ from bfr_dicomweb.dicom import pixels
 from bfr_dicomweb.errors import UndecodablePixelData
 
 PROCESSES: Final = 2
+# Hostile streams can keep a codec busy; no honest frame takes so long.
+DECODE_SECONDS: Final = 60.0
 CACHE_BYTES: Final = 64 << 20
 
 
@@ -79,10 +81,17 @@ class Decoder:
             call = self._processes().submit(
                 _decode_frame, encoded, description, self._max_frame_bytes
             )
-            return call.result()
-        except BrokenProcessPool:
-            self._pool = None
-            raise UndecodablePixelData("the decoder crashed on this frame") from None
+            return call.result(DECODE_SECONDS)
+        except (BrokenProcessPool, TimeoutError) as error:
+            self._abandon()
+            raise _failed(error) from None
+
+    def _abandon(self) -> None:
+        """Leave processes that crashed or hang to themselves; the next frame gets new ones."""
+        with self._starting:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _decode(
         self,
@@ -93,12 +102,13 @@ class Decoder:
         encoded = await read()
         loop = asyncio.get_running_loop()
         try:
-            decoded = await loop.run_in_executor(
-                self._processes(), _decode_frame, encoded, description, self._max_frame_bytes
-            )
-        except BrokenProcessPool:
-            self._pool = None
-            raise UndecodablePixelData("the decoder crashed on this frame") from None
+            async with asyncio.timeout(DECODE_SECONDS):
+                decoded = await loop.run_in_executor(
+                    self._processes(), _decode_frame, encoded, description, self._max_frame_bytes
+                )
+        except (BrokenProcessPool, TimeoutError) as error:
+            self._abandon()
+            raise _failed(error) from None
         self._keep(key, decoded)
         return decoded
 
@@ -118,6 +128,13 @@ class Decoder:
                 context = multiprocessing.get_context("spawn")
                 self._pool = ProcessPoolExecutor(PROCESSES, mp_context=context)
             return self._pool
+
+
+def _failed(error: Exception) -> UndecodablePixelData:
+    hung = isinstance(error, TimeoutError)
+    return UndecodablePixelData(
+        f"the decoder {'took too long for' if hung else 'crashed on'} this frame"
+    )
 
 
 def _decode_frame(encoded: bytes, description: pixels.PixelDescription, limit: int) -> bytes:

@@ -38,9 +38,7 @@ def replaced(catalogue: Path) -> Iterator[Path]:
     new.replace(catalogue)
 
 
-async def rebuild(
-    index_url: str, blobs: FileBlobStore, progress: Callable[[int], None]
-) -> Rebuilt:
+async def rebuild(index_url: str, blobs: FileBlobStore, progress: Callable[[int], None]) -> Rebuilt:
     """Fill an empty catalogue; where two files share an identity, the older one counts.
 
     Args:

@@ -146,13 +146,11 @@ async def frame_contents(
             )
     indices = [number - 1 for number in frame_numbers]
     if stored.frame_bits:
-        encoded = await _native_frames(archive, stored, indices)
-        if not stored.big_endian or not decoded:
-            return encoded
-    else:
-        encoded = await _encapsulated_frames(archive, stored, indices)
-        if not decoded:
-            return encoded
+        turn = stored.big_endian and decoded
+        return await (_turned_frames if turn else _native_frames)(archive, stored, indices)
+    encoded = await _encapsulated_frames(archive, stored, indices)
+    if not decoded:
+        return encoded
     return await _decoded_frames(archive, stored, indices, encoded)
 
 
@@ -160,7 +158,7 @@ async def _native_frames(
     archive: Archive, stored: StoredInstance, indices: Sequence[int]
 ) -> list[Content]:
     inflated = await _inflated(archive, stored) if stored.deflated else None
-    contents = []
+    contents: list[Content] = []
     for index in indices:
         first_bit = index * stored.frame_bits
         start = stored.frame_offset + first_bit // 8
@@ -180,6 +178,46 @@ def _aligned(archive: Archive, piece: Piece, first_bit: int, frame_bits: int) ->
         return pixels.packed_frame(await archive.reader.bytes_of(piece), first_bit, frame_bits)
 
     return Made((frame_bits + 7) // 8, make)
+
+
+async def _turned_frames(
+    archive: Archive, stored: StoredInstance, indices: Sequence[int]
+) -> list[Content]:
+    """Frames of Explicit VR Big Endian pixel data; two may share the bytes of a word."""
+    word = await _swapped_unit(archive, stored)
+    contents: list[Content] = []
+    for index in indices:
+        first_bit = index * stored.frame_bits
+        start = first_bit // (8 * word) * word
+        stop = -(-(first_bit + stored.frame_bits) // (8 * word)) * word
+        words = FileRange(
+            stored.blob_key,
+            stored.frame_offset + start,
+            min(stored.frame_offset + stop, stored.size_bytes),
+        )
+        turned = _turned(archive, words, word)
+        if not contents:
+            # what cannot be turned has to be known before the answer begins
+            turned = await archive.reader.bytes_of(turned)
+        contents.append(
+            Content((_aligned(archive, turned, first_bit - 8 * start, stored.frame_bits),))
+        )
+    return contents
+
+
+async def _swapped_unit(archive: Archive, stored: StoredInstance) -> int:
+    described = pixels.PixelDescription.from_attributes(
+        await attributes(archive, stored), stored.transfer_syntax_uid
+    )
+    return pixels.swapped_unit(described.vr, described.bits_allocated)
+
+
+def _turned(archive: Archive, words: FileRange, unit: int) -> Piece:
+    async def make() -> bytes:
+        value = await archive.reader.read(words)
+        return await asyncio.to_thread(pixels.little_endian, value, unit)
+
+    return Made(words.size_bytes, make)
 
 
 async def _encapsulated_frames(
@@ -260,16 +298,12 @@ async def pixel_contents(
     """
     if stored.pixel_tag is None:
         raise NotFound("the instance has no pixel data")
-    if stored.frame_bits and not stored.number_of_frames * stored.frame_bits % 8:
-        size = stored.number_of_frames * stored.frame_bits // 8
-        value = part10.BulkValue(stored.pixel_tag, "OW", stored.frame_offset, size)
+    if stored.frame_bits:
         values = {value.path: value for value in await bulk_values(archive, stored)}
-        whole = values.get(stored.pixel_tag, value)
-        if not stored.big_endian:
-            return [await bulk_content(archive, stored, whole)]
+        return [await bulk_content(archive, stored, values[stored.pixel_tag])]
     numbers = range(1, stored.number_of_frames + 1)
     contents = await frame_contents(archive, stored, numbers, decoded=decoded)
-    if not decoded and not stored.frame_bits:
+    if not decoded:
         return contents
     return [Content(tuple(piece for content in contents for piece in content.pieces))]
 
@@ -284,7 +318,7 @@ async def bulk_values(archive: Archive, stored: StoredInstance) -> tuple[part10.
 async def bulk_content(
     archive: Archive, stored: StoredInstance, value: part10.BulkValue
 ) -> Content:
-    """One bulk value other than the pixel data, as little-endian bytes."""
+    """One bulk value other than encapsulated pixel data, as little-endian bytes."""
     stop = value.offset + value.length
     if stored.deflated:
         inflated = await _inflated(archive, stored)
@@ -293,13 +327,11 @@ async def bulk_content(
     if "/" in value.path and value.path.endswith(frames.PIXEL_DATA):
         return await _nested_pixel_data(archive, stored_range, value)
     unit = part10.BINARY.get(value.vr, NUMBER_BYTES.get(value.vr, 1))
+    if stored.big_endian and value.path == stored.pixel_tag:
+        unit = await _swapped_unit(archive, stored)
     if not stored.big_endian or unit == 1:
         return Content((stored_range,))
-
-    async def make() -> bytes:
-        return pixels.little_endian(await archive.reader.read(stored_range), unit)
-
-    return Content((Made(value.length, make),))
+    return Content((_turned(archive, stored_range, unit),))
 
 
 async def _nested_pixel_data(

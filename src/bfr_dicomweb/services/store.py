@@ -104,6 +104,7 @@ class Store:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._queue: asyncio.Queue[_Candidate] = asyncio.Queue()
         self._committer: asyncio.Task[None] | None = None
+        self._settled: list[str] = []
 
     async def open(self) -> None:
         """Settle what dead processes left in doubt, then take objects."""
@@ -117,6 +118,7 @@ class Store:
         if self._committer is not None:
             self._committer.cancel()
             await asyncio.gather(self._committer, return_exceptions=True)
+        await self._run(self._flush, [])
         await self._run(self._blobs.close)
         self._threads.shutdown()
 
@@ -146,7 +148,7 @@ class Store:
     async def _commit(self, group: Sequence[_Candidate]) -> None:
         """Commit a group; when it fails, each alone, so that none fails for another."""
         try:
-            await self._run(self._blobs.place, [one.staged for one in group])
+            await self._run(self._flush, [one.staged.key for one in group])
             async with self._index.write() as conn:
                 added = await instances.add_instances(conn, [one.row for one in group])
         except Exception as error:  # the border between one object's fate and another's
@@ -159,9 +161,15 @@ class Store:
             (kept if stored else unwanted).append(one.staged.key)
             if not one.done.done():
                 one.done.set_result(_result(one, result.outcome))
-        await self._run(self._blobs.settle, kept)
+        # with the next group: it is housekeeping, and the next start would do it, too
+        self._settled += kept
         if unwanted:
             await self._run(self._blobs.withdraw, unwanted)
+
+    def _flush(self, keys: Sequence[str]) -> None:
+        settled, self._settled = self._settled, []
+        self._blobs.settle(settled)
+        self._blobs.flush(keys)
 
     async def _after_failure(self, group: Sequence[_Candidate], error: Exception) -> None:
         try:
@@ -178,7 +186,6 @@ class Store:
             one.done.set_result(_result(one, instances.Outcome.STORED))
         await self._run(self._blobs.settle, [one.staged.key for one in committed])
         failed = [one for one in group if one.staged.key not in known]
-        await self._run(self._blobs.displace, [one.staged.key for one in failed])
         if len(failed) > 1 and not isinstance(error, Unavailable):
             log.warning("store group failed, trying one by one", error=type(error).__name__)
             for one in failed:
@@ -186,7 +193,7 @@ class Store:
             return
         for one in failed:
             _fail(one, error)
-            await self._run(one.staged.discard)
+        await self._run(self._blobs.withdraw, [one.staged.key for one in failed])
 
     async def _resolve_doubts(self) -> None:
         doubts = self._blobs.doubtful()
@@ -210,7 +217,7 @@ class Receiving:
         self._buffered = 0
         self._received = 0
         self._staged: Staged | None = None
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[Staged] | None = None
         self._error: ArchiveError | None = None
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -291,13 +298,12 @@ class Receiving:
                 header, ref, sop_class_uid, key=staged.key, size=staged.size_bytes, digest=digest
             )
             row = instances.prepare(new)
-        except ArchiveError as error:
+            self._store._blobs.place(staged)
+        except BaseException as error:
             if self._staged is not None:
                 self._staged.discard()
-            return _refused(header, error)
-        except BaseException:
-            if self._staged is not None:
-                self._staged.discard()
+            if isinstance(error, ArchiveError):
+                return _refused(header, error)
             raise
         return _Candidate(staged, ref, sop_class_uid, header.findings, row, done)
 
@@ -330,10 +336,10 @@ def _required_uid(header: part10.Header, tag: str, name: str) -> str:
     value = _first(header, tag)
     if not value:
         raise UnidentifiableObject(f"{name} is missing")
+    if len(value) > 64:
+        raise UnidentifiableObject(f"{name} has more than 64 characters")
     if not is_uid(value):
-        raise UnidentifiableObject(
-            f"{name} is no UID: digits and dots, at most 64 characters, are allowed"
-        )
+        raise UnidentifiableObject(f"{name} is not made of digits and dots")
     return value
 
 
@@ -408,7 +414,7 @@ def _result(one: _Candidate, outcome: instances.Outcome) -> StoreResult:
     sop_instance_uid = one.ref.sop_instance_uid or ""
     if outcome is instances.Outcome.DIFFERENT:
         error = DifferentDuplicate(
-            "the SOP Instance UID is taken by an object with other bytes; the first is kept"
+            "the SOP Instance UID is taken by other bytes; the first is kept"
         )
         return StoreResult(Outcome.REFUSED, one.ref, one.sop_class_uid, sop_instance_uid, (), error)
     stored = outcome is instances.Outcome.STORED

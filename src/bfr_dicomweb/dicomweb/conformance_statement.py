@@ -1,0 +1,612 @@
+"""The DICOM conformance statement (PS3.2 Annex N), made from the tables that the server runs by.
+
+Run as a module it writes the committed file; with --check it only compares.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from pydicom.datadict import keyword_for_tag
+
+from bfr_dicomweb import __version__
+from bfr_dicomweb.dicom import attributes, character_sets, matching, media_types, part10
+from bfr_dicomweb.dicom.matching import (
+    AnyOf,
+    Empty,
+    Match,
+    Multiple,
+    Name,
+    Number,
+    Range,
+    SearchLevel,
+    Single,
+    Wildcard,
+    parse_search,
+)
+from bfr_dicomweb.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, Codec, TransferSyntax
+from bfr_dicomweb.dicomweb import border, byte_ranges, multipart, stow, wado
+from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS, ROOT
+from bfr_dicomweb.dicomweb.service import Service
+from bfr_dicomweb.errors import ArchiveError, InvalidQuery
+from bfr_dicomweb.refs import Level
+from bfr_dicomweb.services import retrieve, store
+
+FILE: Final = Path("conformance/STATEMENT.md")
+
+# PS3.18 Table 10.6.1-5
+_REQUIRED: Final = """
+    StudyDate StudyTime AccessionNumber ModalitiesInStudy ReferringPhysicianName PatientName
+    PatientID StudyInstanceUID StudyID Modality SeriesInstanceUID SeriesNumber
+    PerformedProcedureStepStartDate PerformedProcedureStepStartTime
+    RequestAttributesSequence.ScheduledProcedureStepID
+    RequestAttributesSequence.RequestedProcedureID SOPClassUID SOPInstanceUID InstanceNumber
+"""
+REQUIRED_KEYS: Final = frozenset(_REQUIRED.split())
+
+# What the results of each level always have, and what they have when it is known.
+RETURNED: Final = {
+    Level.STUDY: (
+        """
+        StudyDate StudyTime AccessionNumber InstanceAvailability ReferringPhysicianName RetrieveURL
+        PatientName PatientID PatientBirthDate PatientSex StudyInstanceUID StudyID
+        NumberOfStudyRelatedSeries NumberOfStudyRelatedInstances
+        """,
+        "ModalitiesInStudy TimezoneOffsetFromUTC",
+    ),
+    Level.SERIES: (
+        """
+        InstanceAvailability Modality RetrieveURL StudyInstanceUID SeriesInstanceUID SeriesNumber
+        NumberOfSeriesRelatedInstances
+        """,
+        """
+        TimezoneOffsetFromUTC SeriesDescription PerformedProcedureStepStartDate
+        PerformedProcedureStepStartTime RequestAttributesSequence
+        """,
+    ),
+    Level.INSTANCE: (
+        """
+        SOPClassUID SOPInstanceUID InstanceAvailability RetrieveURL StudyInstanceUID
+        SeriesInstanceUID InstanceNumber
+        """,
+        """
+        TimezoneOffsetFromUTC Rows Columns BitsAllocated NumberOfFrames AvailableTransferSyntaxUID
+        """,
+    ),
+}
+
+# When a transaction answers with a status; the ones of all resources have no transaction.
+CONDITIONS: Final = {
+    ("Retrieve", 200): "Everything asked for is in the answer.",
+    ("Retrieve", 206): "The byte ranges asked for; or, for the instances of a study or series, only"
+    " those that can be sent in an acceptable form.",
+    ("Retrieve", 304): "An entity tag in If-None-Match is that of the representation.",
+    ("Retrieve", 400): "A UID of the target is none; the frame list is no list of positive numbers;"
+    " DICOM and rendered media types are mixed; the accept parameter is malformed, has a wildcard"
+    " or is not covered by the Accept header; the query is too long or not UTF-8.",
+    ("Retrieve", 404): "No such study, series, instance, frame or bulk value is stored.",
+    ("Retrieve", 406): "There is no Accept header, nothing acceptable can be made, or the stored"
+    " pixel data cannot be decoded to what is acceptable.",
+    ("Retrieve", 413): "More frames are listed than the limit (section 6).",
+    ("Retrieve", 416): "No byte of the ranges exists; Content-Range tells the size.",
+    ("Retrieve", 503): "The catalogue or the disk cannot be used now; see Retry-After.",
+    ("Store", 200): "Every instance is stored, or was already stored with the same bytes.",
+    ("Store", 202): "Some instances are stored, others are refused.",
+    ("Store", 400): "No instance is stored: the objects cannot be read or identified, or the"
+    " payload or the UID of the target is malformed.",
+    ("Store", 406): "No acceptable media type for the answer; nothing is stored.",
+    ("Store", 409): "No instance is stored, and at least one for a conflict: another object has its"
+    " SOP Instance UID, or it belongs to another study than the target.",
+    ("Store", 411): "There is neither Content-Length nor Transfer-Encoding.",
+    ("Store", 413): "The payload, or every object of it, is larger than the limit.",
+    ("Store", 415): "The payload, or every part of it, has a media type that is not taken.",
+    ("Store", 503): "No instance is stored: the catalogue or the disk cannot be used now.",
+    ("Store", 507): "No instance is stored: no room is left.",
+    ("Search", 200): "There are matches; Warning tells of more, and of ignored parameters.",
+    ("Search", 204): "There is no match, or limit and offset leave none.",
+    ("Search", 400): "A supported parameter has an invalid value or stands twice; a UID of the"
+    " target is none; DICOM and rendered media types are mixed; the query is too long or not UTF-8;"
+    " the accept parameter is malformed, has a wildcard or is not covered by the Accept header.",
+    ("Search", 406): "There is no Accept header, or nothing acceptable can be made.",
+    ("Search", 503): "The catalogue cannot be used now; see Retry-After.",
+    ("", 204): "A preflight request of an allowed origin (CORS).",
+    ("", 403): "A preflight request of another origin.",
+    ("", 404): "There is no such resource.",
+    ("", 405): "The resource does not have the method; Allow names those it has.",
+    ("", 500): "A defect of the server; the request id in the answer finds it in the log.",
+}
+
+ABSENT: Final = (
+    ("Capabilities (OPTIONS of the base URI)", "8.9", "mandatory"),
+    ("Retrieve Rendered (…/rendered), all rendered media types", "10.4.1.1.3", "mandatory"),
+    ("Retrieve Thumbnail (…/thumbnail)", "10.4.1.1.4", "optional"),
+    ("Retrieve Rendered MPR and 3D", "10.4.1.1.7, 10.4.1.1.8", "optional"),
+    ("Store of metadata with bulk data (XML or JSON payloads)", "10.5.1.4", "mandatory"),
+    ("Repository query keys (Prior Record Key, Maximum Number of Records)", "10.6.1.2.4", "opt."),
+    ("URI Service (WADO-URI)", "9", "another service"),
+    ("Worklist Service (UPS-RS) and its notifications", "11, 8.10", "another service"),
+    ("Non-Patient Instance Service", "12", "another service"),
+    ("Storage Commitment Service", "13", "another service"),
+    ("Modality Scheduled and Performed Procedure Step Services", "14, 15", "another service"),
+    ("DIMSE services over PS3.8 associations (C-STORE, C-FIND, C-MOVE, C-GET ...)", "", "PS3.4"),
+)
+
+ABOUT: Final = """\
+bfr_dicomweb is an archive for composite DICOM instances. It is an origin server of the Studies
+Service of PS3.18 and nothing else: it is no user agent, and it is native, no proxy to DIMSE
+services. It stores, searches and retrieves; it never deletes and never alters what it holds.
+
+The layout follows PS3.2 Annex N where that applies. This file is made from the tables in the
+code (`python -m bfr_dicomweb.dicomweb.conformance_statement`) and compared with them by the
+tests."""
+
+CLASSES: Final = """\
+Instances of every composite SOP class are stored, standard, retired and private ones alike: the
+SOP class is recorded and searched but not judged. All attributes are kept, private ones too
+(full storage, level 2 of PS3.4 section B.4.1). Only PS3.10 files are taken."""
+
+SYNTAXES: Final = """\
+An instance is stored in the transfer syntax in which it arrives, whichever it is, also a
+private one. It can be retrieved unchanged in that transfer syntax. "File in Explicit VR LE"
+says whether it can also be sent as application/dicom in Explicit VR Little Endian, which is
+what a request that names no transfer syntax gets; "frames decoded" whether its pixel data can
+be sent as uncompressed application/octet-stream. Where there is nothing but a lossy form, or
+where decoding is not possible, a request that names no transfer syntax gets the stored form.
+Nothing is ever compressed, and no other conversion is made."""
+
+REQUESTS: Final = """\
+- HTTP/1.1. Every resource that has GET has HEAD. Notifications and web sockets are not offered.
+- GET without an Accept header is answered with 406 (8.7.5). POST without one gets
+  application/dicom+json.
+- The accept parameter is supported and takes no wildcards. When the Accept header covers none
+  of its types the answer is 400; when it names nothing that can be made, the header decides.
+- Malformed elements of Accept are ignored. application/json is taken for
+  application/dicom+json, image/x-dicom-rle for image/dicom-rle, image/x-jls for image/jls and
+  image/jll for image/jpeg.
+- transfer-syntax is supported with a UID or with `*` for any; `*` prefers the stored form.
+- charset, as a parameter, in a media type or as Accept-Charset, is ignored: see section 5.
+- DICOM and rendered media types in one request are answered with 400.
+- Metadata and results in application/dicom+json are compressed with zstd or gzip for clients that
+  accept it.
+- Failures are told as application/problem+json with a request id, the X-Request-ID of the
+  answer."""
+
+RETRIEVE: Final = """\
+- Metadata holds all attributes but group 0002 and group lengths. Binary values of more than
+  {inline} bytes, and others that PS3.18 section 10.4.3.3.2 permits of more than {value} bytes,
+  and all pixel data, are Bulk Data URIs. Available Transfer Syntax UID (0008,3002) is added:
+  first the stored transfer syntax.
+- Metadata is one JSON array, or multipart/related with one part of application/dicom+xml for
+  each instance.
+- A frame list may be in any order and is answered in its order, one part a frame. Frame numbers
+  beyond those of the instance are answered with 404, zero with 400.
+- One frame, one bulk value and one instance may be asked for as a single part.
+- Compressed pixel data is sent one part a frame, uncompressed pixel data of an instance as one
+  part. Frames of one-bit pixels begin at the first bit of their part.
+- Encapsulated documents are offered in the type that MIME Type of Encapsulated Document
+  (0042,0012) names, and as application/octet-stream.
+- Entity tags are strong; If-None-Match is heeded. Range and If-Range work on single parts of
+  known size."""
+
+STORE: Final = """\
+- Payload: multipart/related with parts of application/dicom, or one application/dicom object.
+- Each object needs Study Instance UID, Series Instance UID, SOP Instance UID and SOP Class UID,
+  each of digits and dots and at most 64 characters; leading zeros of components are tolerated.
+  What cannot be read to its end as a data set is refused. Nothing else is: other defects are
+  kept.
+- **Bytes are kept as they were received**, preamble and file meta information included. No
+  attribute is coerced, so Original Attributes Sequence is never added, and warning B000H is
+  never given.
+- **Duplicates**: the same SOP Instance UID with the same bytes is a success and stored once.
+  With other bytes it is refused, and the first object is kept.
+- The answer is sent when bytes and catalogue are on stable storage.
+- Parts that are complete before a malformed part are stored; the rest is one Other Failures
+  item.
+- Error Comment (0000,0902) in a failure item names the defect.
+- Location names the study, or the search for studies when there are several.
+- Where the instances of a study or series contradict each other in an attribute of the study or
+  series, searches show and match the value that was stored first; values that are missing are
+  filled from later instances."""
+
+WARNING: Final = """\
+Warning Reason {reasons} is reserved for data sets that do not match their SOP class; no check
+of this version gives it."""
+
+MATCHING: Final = """\
+- **Unsupported parameters**, unknown attributes and keys of a level that the resource does not
+  search are ignored, and Warning 299 names them. A supported parameter with an invalid value,
+  or one that stands twice, is answered with 400.
+- **Text** matches exactly: case and accents count (PS3.4 C.2.2.2.1). Leading and trailing
+  spaces do not, nor does the way in which Unicode composes a character.
+- **Wildcards** are `*` and `?`, for the attributes so marked. `*` alone is universal matching.
+- **Person names** match without regard to case, accents and superfluous spaces; ø is o, æ is
+  ae, ß is ss, þ is th. Each component group of the key must match some component group of the
+  stored name. Empty components at the end do not count: `Svensson` is `Svensson^`, but not
+  `Svensson^Anna`, which `Svensson*` finds.
+- **fuzzymatching=true**: each word of the key must begin a word of the stored name or sound
+  like its beginning, in any order. Sounds are those of Swedish (Karlsson, Carlson; Göran,
+  Joeran). Wildcards are passed over.
+- **emptyvaluematching=true**: the value `""` matches attributes that are absent or empty, for
+  the attributes so marked.
+- **multiplevaluematching=true**: several values, separated by a comma or a backslash, must all
+  be present, for the attributes so marked. They cannot have wildcards.
+- **Lists**: several UIDs, or several codes (VR CS), separated by a comma or a backslash, match
+  any of them. For codes this is an extension.
+- **An empty stored value never matches a key that has a value.** PS3.4 section C.2.2.1.2 calls
+  it a match for any value; a viewer that asks for one patient would then be shown the studies
+  of others.
+- **Patient ID** also finds studies that have the value in Other Patient IDs (0010,1000) or its
+  sequence (0010,1002). Swedish identity numbers (personnummer, samordningsnummer, national
+  reserve numbers and those of Västra Götaland and Stockholm) match in all their written forms:
+  with and without century, hyphen or plus, where the check digit is right. A number without a
+  century that can mean two persons matches both. Other identifiers match exactly, and wildcards
+  match the value as it is stored.
+- **Dates and times** match by meaning. A key of less precision is the whole interval it
+  denotes; a stored value of less precision is its beginning. Ranges include their ends. The
+  form 1997.07.01 is tolerated.
+- **Combined date and time matching** is always on: ranges of the same form for a date and its
+  time are one interval ({pairs}).
+- **Time zones**: TimezoneOffsetFromUTC in the request is the zone of the dates and times of the
+  request. Study and performed procedure step start are then compared in UTC with data that
+  tells its zone; data that does not is compared as it stands. No zone is assumed where none is
+  told. A DT value with an offset is compared in UTC.
+- **Numbers** (VR IS, US) match by value.
+- **Sequences**: all keys of a sequence must match in one item of it.
+- **includefield** takes keywords, tags, paths and private tags, or `all` alone. Attributes
+  below the level of the results are not returned. A sequence is returned whole."""
+
+RESULTS: Final = """\
+- **Order**: studies by Study Date and Study Time, newest first, then by Study Instance UID;
+  series of a study by Series Number and UID; instances below a study or series by Series
+  Number, Series Instance UID, Instance Number and SOP Instance UID. Series and instances of all
+  studies come in the order in which they were stored. The order is total, so that pages do not
+  overlap.
+- **limit** is at most the maximum of section 6; **offset** is any unsigned integer.
+- **Warning 299** tells how many results remain: `There are <n> additional results that can be
+  requested`. Counting is bounded: where there are very many, it is `There are more than <n>
+  additional results that can be requested`.
+- Attributes that are always returned are empty when nothing is known. Modalities in Study is
+  left out then.
+- application/dicom+json, or multipart/related with one part of application/dicom+xml for each
+  result."""
+
+CHARACTER_SETS: Final = """\
+Answers are always in UTF-8, and Specific Character Set (0008,0005) in metadata is `ISO_IR 192`.
+Stored files keep theirs. These are read, with and without code extensions (ISO 2022), and also
+when their names are misspelled in usual ways:
+
+{terms}
+
+Text beyond ASCII without a declared character set is read as UTF-8 if it is that, else as
+Windows-1252. Characters that cannot be read are replaced in metadata and searches by U+FFFD,
+never in the file. Queries are UTF-8, percent-encoded; other bytes are answered with 400."""
+
+CONFIGURATION: Final = """\
+The base URI is `{root}` at the address that BFR_HTTP names, or below BFR_PUBLIC_URL. URLs in
+answers are made from BFR_PUBLIC_URL or from what the request says of itself (Host, Forwarded,
+X-Forwarded-*; BFR_TRUST_FORWARDED=false ignores the latter two)."""
+
+SECURITY: Final = """\
+There is **no authentication, no authorisation and no encryption** in this version. The server
+therefore listens on loopback addresses only and refuses to start on any other unless
+BFR_ALLOW_UNAUTHENTICATED=true says that something in front of it decides who may come. Pages of
+browsers may read from origins on the same machine and from those in BFR_CORS_ORIGINS. Logs,
+metrics, error texts and generated URLs hold no patient data except UIDs in URLs that answers
+contain. The preamble of received files is kept and sent as it is (PS3.10 section 7.5)."""
+
+DEVIATIONS: Final = """\
+1. What section 1.2 lists as mandatory is missing.
+2. An empty stored value does not match a key that has a value (PS3.4 C.2.2.1.2); see 2.4.
+3. Instances stored in Implicit VR Little Endian or Explicit VR Big Endian are sent in that form to
+   clients that ask for it, by its UID or by `*`; PS3.18 section 8.7.3 wants neither used.
+4. 206 is used without a Range request where only some instances can be sent (sections 8.5 and
+   10.4.3.1 of PS3.18 differ).
+5. An Accept header that nothing satisfies is answered with 406 (8.7.8.1), also where section
+   8.3.3.1 would send the default.
+6. A frame list need not be in ascending order.
+7. A single application/dicom object is taken as the payload of Store.
+8. Warning texts are those of PS3.18 section 8.3.4.4.1, without the quotes of RFC 7234.
+9. Failure reasons 0111H and A901H are used beside those of PS3.18 Annex I."""
+
+
+def document() -> str:
+    sections = (
+        ("# DICOM conformance statement of bfr_dicomweb", f"Version {__version__}.", ABOUT),
+        ("## 1 Overview", "### 1.1 Services (N.1.3)", _services()),
+        ("### 1.2 Not supported", _table(("What", "PS3.18", "In the Standard"), ABSENT)),
+        ("### 1.3 SOP classes (N.1.1)", CLASSES),
+        ("### 1.4 Transfer syntaxes (N.1.1)", SYNTAXES, _transfer_syntaxes()),
+        (
+            "## 2 Studies Service (N.5.3.2)",
+            f"Paths are below the base URI, `{ROOT}`.",
+            _resources(),
+        ),
+        ("### 2.1 All requests", REQUESTS),
+        ("### 2.2 Retrieve", _retrieve(), _bulk_media_types()),
+        ("### 2.3 Store", STORE, _failure_reasons(), _warning_reasons()),
+        ("### 2.4 Search", _search_parameters(), _searched_levels(), _keys(), _matching()),
+        ("#### Results", _returned(), RESULTS),
+        ("## 3 Status codes (N.7.3.3)", _statuses()),
+        ("## 4 Deviations and choices", DEVIATIONS),
+        ("## 5 Character sets (N.5.7)", _character_sets()),
+        ("## 6 Configuration and limits (N.6.3)", CONFIGURATION.format(root=ROOT), _limits()),
+        ("## 7 Security (N.8)", SECURITY),
+    )
+    return "\n\n".join(part for section in sections for part in section) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _code(items: Iterable[str]) -> str:
+    return "<br>".join(f"`{item}`" for item in items)
+
+
+def _mark(is_true: bool) -> str:
+    return "yes" if is_true else "-"
+
+
+def _services() -> str:
+    transactions = dict.fromkeys((e.transaction, e.section) for e in ENDPOINTS if e.section)
+    rows = ((f"Studies: {name}", section, "yes", "-") for name, section in transactions)
+    return _table(("Service", "PS3.18", "Origin server", "User agent"), rows)
+
+
+def _resources() -> str:
+    rows = (
+        (e.method, f"`{e.path.replace(':path', '')}`", e.transaction, e.section, _code(e.produces))
+        for e in ENDPOINTS
+        if e.section
+    )
+    return _table(("Method", "Resource", "Transaction", "PS3.18", "Answers"), rows)
+
+
+def _has_frames(syntax: TransferSyntax) -> bool:
+    """Not those that refer to pixel data elsewhere, and none that have no DICOM encoding."""
+    return syntax.encapsulated is not False or syntax.codec is not Codec.NONE
+
+
+def _transfer_syntaxes() -> str:
+    rows = []
+    for syntax in TRANSFER_SYNTAXES:
+        native = syntax.encapsulated is False
+        offers = wado.pixel_offers(syntax.uid, native=native) if _has_frames(syntax) else ()
+        as_stored = dict.fromkeys(offer.media_type for offer in offers if offer.stored)
+        decoded = any(offer.transfer_syntax_uid != syntax.uid or native for offer in offers)
+        name = f"{syntax.name} (retired)" if syntax.retired else syntax.name
+        rows.append(
+            (
+                name.replace("|", "\\|"),
+                syntax.uid,
+                _mark(syntax.decodable or native),
+                _code(as_stored) or "-",
+                _mark(decoded),
+            )
+        )
+    head = (
+        "Transfer syntax",
+        "UID",
+        "File in Explicit VR LE",
+        "Frames as stored",
+        "Frames decoded",
+    )
+    return _table(head, rows)
+
+
+def _retrieve() -> str:
+    return RETRIEVE.format(inline=part10.INLINE_BYTES, value=part10.VALUE_BYTES)
+
+
+def _bulk_media_types() -> str:
+    rows = (
+        (
+            f"`{row.media_type}`",
+            ", ".join(row.transfer_syntax_uids[: row.defaults]),
+            ", ".join(row.transfer_syntax_uids[row.defaults :]) or "-",
+        )
+        for row in media_types.COMPRESSED_BULKDATA
+    )
+    return _table(("Compressed bulk data", "Without transfer-syntax", "When named"), rows)
+
+
+def _failure_reasons() -> str:
+    rows = []
+    for error, code in stow.FAILURE_REASON.items():
+        doc = (error.__doc__ or "").split("\n", maxsplit=1)[0]
+        rows.append((f"{code:04X}H ({code})", "Anything else." if error is ArchiveError else doc))
+    return _table(("Failure Reason (0008,1197)", "When"), sorted(rows, key=lambda row: row[0]))
+
+
+def _warning_reasons() -> str:
+    reasons = ", ".join(f"{code:04X}H ({code})" for code in stow.WARNING_REASON.values())
+    return WARNING.format(reasons=reasons)
+
+
+def _search_parameters() -> str:
+    search = next(e for e in ENDPOINTS if e.transaction == "Search")
+    rows = [
+        *((f"`{param.name}`", str(param.kind), param.meaning) for param in search.query),
+        ("attribute", "as its VR", "A matching key: keyword, tag, or a path with dots."),
+    ]
+    return _table(("Parameter", "Type", "Meaning"), rows)
+
+
+_RESOURCE_OF: Final = {
+    SearchLevel.STUDIES: "/studies",
+    SearchLevel.STUDY_SERIES: "/studies/{study}/series",
+    SearchLevel.STUDY_INSTANCES: "/studies/{study}/instances",
+    SearchLevel.SERIES_INSTANCES: "/studies/{study}/series/{series}/instances",
+    SearchLevel.SERIES: "/series",
+    SearchLevel.INSTANCES: "/instances",
+}
+
+
+def _searched_levels() -> str:
+    rows = (
+        (
+            f"`{path}`",
+            ", ".join(("patient", *(str(one) for one in Level if one in level.key_levels))),
+        )
+        for level, path in _RESOURCE_OF.items()
+    )
+    return _table(("Resource", "Keys of these levels are matched"), rows)
+
+
+# Values that show how a key is matched: each VR takes some of them.
+_PROBES: Final = (
+    ("1", "1.2", "CT", "064Y", "20240131", "101500", "20240131101500"),
+    ("1.2,1.3", "CT,MR"),
+    ("A*",),
+    ("20240101-20240131", "10-11"),
+    ('""',),
+    ("A,B",),
+)
+_SHOWN: Final = ("Single", "List", "Wildcard", "Range", "Empty", "Several")
+_KINDS: Final = (
+    (Single, Number, Name, AnyOf, Range),
+    (AnyOf,),
+    (Wildcard, Name),
+    (Range,),
+    (Empty,),
+    (Multiple,),
+)
+
+
+def _level_where_matched(level: Level) -> SearchLevel:
+    return next(one for one in _RESOURCE_OF if one.level is level and level in one.key_levels)
+
+
+def _probe(path: matching.Path, level: Level, value: str, switch: str) -> Match | None:
+    params = [(".".join(path), value), *([(switch, "true")] if switch else [])]
+    try:
+        found = parse_search(params, level=_level_where_matched(level), max_results=1)
+    except InvalidQuery:
+        return None
+    return found.keys[0].match if found.keys else None
+
+
+def matches(path: matching.Path, level: Level) -> list[list[Match]]:
+    """What a key can mean, for each kind of matching in the table of keys; found out by trying."""
+    switches = ("", "", "", "", "emptyvaluematching", "multiplevaluematching")
+    found = []
+    for values, kinds, switch in zip(_PROBES, _KINDS, switches, strict=True):
+        tried = (_probe(path, level, value, switch) for value in values)
+        found.append([one for one in tried if one is not None and isinstance(one, kinds)])
+    ranges = _SHOWN.index("Range")
+    found[ranges] = [one for one in found[ranges] if isinstance(one, Range) and not one.single]
+    return found
+
+
+def keywords(path: matching.Path) -> str:
+    return ".".join(keyword_for_tag(int(tag, 16)) for tag in path)
+
+
+def _keys() -> str:
+    rows = []
+    for path, level in matching.LEVEL_OF_KEY.items():
+        name = keywords(path)
+        shown = "patient" if path in matching.PATIENT_KEYS else str(level)
+        rows.append(
+            (
+                name,
+                ".".join(path),
+                attributes.vr_of(path[-1]) or "",
+                shown,
+                "R" if name in REQUIRED_KEYS else "O",
+                *map(_mark, map(bool, matches(path, level))),
+            )
+        )
+    text = (
+        "Keys that are matched. R: required by PS3.18 Table 10.6.1-5. Several: with"
+        " multiplevaluematching. Empty: with emptyvaluematching. All of VR PN are matched"
+        " phonetically with fuzzymatching. Every other attribute of PS3.6 may be asked for with an"
+        " empty value or with includefield, and is not matched.\n\n"
+    )
+    return text + _table(("Attribute", "Tag", "VR", "Level", "", *_SHOWN), rows)
+
+
+def _matching() -> str:
+    pairs = ", ".join(
+        f"{keywords(date)} with {keywords(time)}" for date, time in matching.DATE_TIME_PAIRS
+    )
+    return MATCHING.format(pairs=pairs)
+
+
+def _returned() -> str:
+    rows = (
+        (str(level), ", ".join(always.split()), ", ".join(known.split()))
+        for level, (always, known) in RETURNED.items()
+    )
+    text = (
+        "\n\nBeside these a result has the keys of the request and what includefield asks for, and"
+        " what the resource leaves open of the levels above: /series has the attributes of the"
+        " study, /instances those of study and series, /studies/{study}/instances those of the"
+        " series."
+    )
+    return _table(("Results", "Always", "When known"), rows) + text
+
+
+def _statuses() -> str:
+    for endpoint in ENDPOINTS:
+        for status in endpoint.statuses if endpoint.section else ():
+            if (endpoint.transaction, status) not in CONDITIONS:
+                raise LookupError(f"{endpoint.transaction} {status} has no condition")
+    rows = (
+        (transaction or "any", f"{status} ({HTTPStatus(status).phrase})", condition)
+        for (transaction, status), condition in CONDITIONS.items()
+    )
+    return _table(("Transaction", "Status", "When"), rows)
+
+
+def _character_sets() -> str:
+    others = ("ISO_IR 14", "ISO_IR 87", "ISO_IR 159", *character_sets.DESIGNATED)
+    names = dict.fromkeys((*character_sets.SINGLE, *others))
+    return CHARACTER_SETS.format(
+        terms=", ".join(name.replace("ISO 2022 IR", "ISO_IR") for name in names)
+    )
+
+
+def _limits() -> str:
+    defaults = {field.name: field.default for field in fields(Service)}
+    data_set, payload = part10.DEFAULT_LIMITS, multipart.DEFAULT_LIMITS
+    rows = (
+        ("Results of one search", defaults["max_results"], "BFR_MAX_RESULTS"),
+        ("Characters of a query", defaults["max_query_length"], "BFR_MAX_QUERY_LENGTH"),
+        ("Bytes of a request", "none", "BFR_MAX_REQUEST_BYTES"),
+        ("Bytes of an object", "none", "BFR_MAX_OBJECT_BYTES"),
+        ("Bytes of a decoded frame", 1 << 30, "BFR_MAX_FRAME_BYTES"),
+        ("Free bytes below which nothing is stored", 64 << 20, "BFR_RESERVE_BYTES"),
+        ("Frames in one list", wado.MAX_FRAMES_LISTED, "-"),
+        ("Media types in Accept", media_types.MAX_RANGES, "-"),
+        ("Characters of Accept", media_types.MAX_LENGTH, "-"),
+        ("Byte ranges of a request, beyond which all is sent", byte_ranges.MAX_RANGES, "-"),
+        ("Parts of a payload", payload.parts, "-"),
+        ("Depth of sequences", data_set.depth, "-"),
+        ("Elements of an object", data_set.elements, "-"),
+        ("Items of an object", data_set.items, "-"),
+        ("Bytes of an inflated data set", data_set.inflated_bytes, "-"),
+        ("Bytes of an inflated data set that is sent", retrieve.MAX_INFLATED_BYTES, "-"),
+        ("Objects on their way in, a process", store.IN_FLIGHT, "-"),
+        ("Seconds of Retry-After", border.RETRY_AFTER_SECONDS, "-"),
+    )
+    return _table(("Limit", "Default", "Setting"), ((a, str(b), c) for a, b, c in rows))
+
+
+def main(arguments: list[str]) -> int:
+    made = document()
+    if "--check" in arguments:
+        same = FILE.is_file() and FILE.read_text("utf-8") == made
+        sys.stderr.write(f"{FILE} is {'up to date' if same else 'out of date: write it anew'}\n")
+        return 0 if same else 1
+    FILE.parent.mkdir(exist_ok=True)
+    FILE.write_text(made, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
