@@ -527,7 +527,7 @@ def test_sequences_may_be_nested_64_deep() -> None:
 
 @pytest.mark.parametrize("depth", [65, 5000])
 def test_deeper_nesting_is_refused(depth: int) -> None:
-    with pytest.raises(InvalidObject, match="more than 64 deep"):
+    with pytest.raises(InvalidObject, match="more than 64 sequences deep"):
         read_header(nested(depth))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from pydicom.datadict import tag_for_keyword
 
 from bfr_dicomweb.dicom.matching import SearchLevel
@@ -99,7 +99,11 @@ NAME_PATTERNS = st.lists(st.one_of(NAME_PIECES, st.sampled_from("*?")), min_size
 
 
 @FEW
-@given(st.sampled_from(TEXT_ATTRIBUTES), PATTERNS)
+@given(keyword=st.sampled_from(TEXT_ATTRIBUTES), wanted=PATTERNS)
+@example(keyword="StudyDescription", wanted="*[*")
+@example(keyword="StudyDescription", wanted="*%_[a-z]*")
+@example(keyword="StudyDescription", wanted="*_*")
+@example(keyword="InstitutionName", wanted="50?_*")
 def test_text_matches_like_its_pattern(populated: Catalogue, keyword: str, wanted: str) -> None:
     if not wanted.strip("* "):
         return
@@ -110,9 +114,14 @@ def test_text_matches_like_its_pattern(populated: Catalogue, keyword: str, wante
 
 @FEW
 @given(
-    st.sampled_from(["PatientName", "ReferringPhysicianName", "NameOfPhysiciansReadingStudy"]),
-    NAME_PATTERNS.map("".join),
+    keyword=st.sampled_from(
+        ["PatientName", "ReferringPhysicianName", "NameOfPhysiciansReadingStudy"]
+    ),
+    wanted=NAME_PATTERNS.map("".join),
 )
+@example(keyword="PatientName", wanted="x*[y]*")
+@example(keyword="PatientName", wanted="*%\\")
+@example(keyword="NameOfPhysiciansReadingStudy", wanted="a*n*")
 def test_names_match_like_their_pattern(populated: Catalogue, keyword: str, wanted: str) -> None:
     if not wanted.strip("*^"):
         return

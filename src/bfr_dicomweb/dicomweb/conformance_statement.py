@@ -493,7 +493,7 @@ def _probe(path: matching.Path, level: Level, value: str, switch: str) -> Match 
 def matches(path: matching.Path, level: Level) -> list[list[Match]]:
     """What a key can mean, for each kind of matching in the table of keys; found out by trying."""
     switches = ("", "", "", "", "emptyvaluematching", "multiplevaluematching")
-    found = []
+    found: list[list[Match]] = []
     for values, kinds, switch in zip(_PROBES, _KINDS, switches, strict=True):
         tried = (_probe(path, level, value, switch) for value in values)
         found.append([one for one in tried if one is not None and isinstance(one, kinds)])
