@@ -66,7 +66,7 @@ def fuzz(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks; they print figures and judge nothing."""
     install(session)
-    session.run("python", "-m", "pytest", "tests/benchmarks", "-s", *session.posargs)
+    session.run("python", "tests/benchmarks", *session.posargs)
 
 
 @nox.session(venv_backend="uv")

@@ -134,24 +134,25 @@ def test_a_file_that_is_no_toml_is_refused(config: WriteConfig) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"http": "8080"}, "http: Value error, must be HOST:PORT, e.g. 127.0.0.1:8080"),
-        ({"http": "127.0.0.1:65536"}, "http: Value error, must be HOST:PORT, e.g. 127.0.0.1:8080"),
-        ({"http": ":8080"}, "http: Value error, must be HOST:PORT, e.g. 127.0.0.1:8080"),
-        ({"http": "127.0.0.1:٨٠"}, "http: Value error, must be HOST:PORT, e.g. 127.0.0.1:8080"),
+        ({"http": "8080"}, "http: must be HOST:PORT, e.g. 127.0.0.1:8080"),
+        ({"http": "127.0.0.1:65536"}, "http: must be HOST:PORT, e.g. 127.0.0.1:8080"),
+        ({"http": ":8080"}, "http: must be HOST:PORT, e.g. 127.0.0.1:8080"),
+        ({"http": "127.0.0.1:٨٠"}, "http: must be HOST:PORT, e.g. 127.0.0.1:8080"),
         ({"workers": 0}, "workers: Input should be greater than or equal to 1"),
         ({"max_results": 100}, "max_results: Input should be greater than or equal to 101"),
         ({"only": "dimse"}, "only: Input should be 'http'"),
         ({"log_level": "loud"}, "log_level: Input should be 'debug', 'info', 'warning' or 'error'"),
         (
             {"public_url": "archive.example.org"},
-            "public_url: Value error, must begin with http:// or https://",
+            "public_url: must begin with http:// or https://",
         ),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_the_reason(
     given: dict[str, Any], said: str
 ) -> None:
-    assert refusal(**given) == said
+    # pydantic puts words of its own in front of ours
+    assert refusal(**given).replace("Value error, ", "") == said
 
 
 def test_all_wrong_values_are_told_at_once() -> None:

@@ -67,12 +67,21 @@ class Index:
         """A connection in a transaction: committed at the end, rolled back on any exception."""
         with self._translated():
             async with self._writing, self._connected(self._writer) as conn:
-                if self.is_sqlite:
-                    raw = await conn.get_raw_connection()
-                    driver = cast("sqlite.OneHopConnection", raw.driver_connection)
-                    await sqlite.begin_immediate(driver, timeout_s=_TIMEOUT_S)
-                yield conn
-                await conn.commit()
+                try:
+                    if self.is_sqlite:
+                        driver = await _driver(conn)
+                        await sqlite.begin_immediate(driver, timeout_s=_TIMEOUT_S)
+                    yield conn
+                    await conn.commit()
+                except BaseException:
+                    await asyncio.shield(self._roll_back(conn))
+                    raise
+
+    async def _roll_back(self, conn: AsyncConnection) -> None:
+        await conn.rollback()
+        if self.is_sqlite:
+            # SQLAlchemy does not know of a BEGIN that no statement followed
+            await (await _driver(conn)).rollback()
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -149,12 +158,19 @@ def _require_asyncpg() -> None:
         ) from None
 
 
+async def _driver(conn: AsyncConnection) -> sqlite.OneHopConnection:
+    raw = await conn.get_raw_connection()
+    return cast("sqlite.OneHopConnection", raw.driver_connection)
+
+
 def _engine(url: URL, connections: int, *, autocommit: bool = False) -> AsyncEngine:
     options: dict[str, Any] = {
         "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": _TIMEOUT_S,
         "hide_parameters": True,  # they are patient data
+        # reads leave nothing to roll back, and `write` does it itself: one hop less
+        "pool_reset_on_return": None,
     }
     if url.get_backend_name() == "sqlite":
         path = str(Path(url.database or "").expanduser())
@@ -165,7 +181,6 @@ def _engine(url: URL, connections: int, *, autocommit: bool = False) -> AsyncEng
         # Without BEGIN there is nothing to commit or to roll back after a read.
         options["skip_autocommit_rollback"] = True
         options["isolation_level"] = "AUTOCOMMIT"
-        options["pool_reset_on_return"] = None
     return create_async_engine(url, **options)
 
 

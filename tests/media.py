@@ -1,0 +1,18 @@
+"""Folders as they are on discs: files and the DICOMDIR that lists them (PS3.10 section 8)."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.fileset import FileSet
+
+
+def write_media(folder: Path, files: Sequence[bytes]) -> Path:
+    """Give the path of the DICOMDIR of a new folder that holds these files."""
+    media = FileSet()
+    for file in files:
+        media.add(dcmread(BytesIO(file)))
+    media.write(folder)
+    media._tmp_dir.cleanup()  # else pydicom does it with a warning
+    return folder / "DICOMDIR"
