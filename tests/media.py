@@ -14,5 +14,5 @@ def write_media(folder: Path, files: Sequence[bytes]) -> Path:
     for file in files:
         media.add(dcmread(BytesIO(file)))
     media.write(folder)
-    media._tmp_dir.cleanup()  # else pydicom does it with a warning
+    media._stage["t"].cleanup()  # else it is cleaned up later, with a warning
     return folder / "DICOMDIR"

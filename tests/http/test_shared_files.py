@@ -23,7 +23,7 @@ import frame_oracles as oracles
 from http_described import deviation
 from live import Live, running
 from objects import multipart
-from shared_data import SHARED, dicom_files
+from shared_data import SHARED, dicom_files, require_shared_data
 
 DICOM, OCTETS = "application/dicom", "application/octet-stream"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -117,7 +117,7 @@ MISREAD = {
 }
 BIG_ENDIAN_TWIN = "odd/GH177_D_CLUNIE_CT1_IVRLE_BigEndian_undefined_length.dcm"
 LITTLE_ENDIAN_TWIN = "odd/GH177_D_CLUNIE_CT1_IVRLE_BigEndian_ELE_undefinded_length.dcm"
-MISREAD_PIXELS = MISREAD.keys() - {"odd/GH179A.dcm", BIG_ENDIAN_TWIN}
+MISREAD_PIXELS = MISREAD.keys() - {"odd/GH179A.dcm"}  # that one has none
 # Character sets in which pydicom 3.0.2 does not read names as PS3.3 section C.12.1.1.2 says.
 MISREAD_NAMES = {
     "charsets/SYNTHETIC_2022_58.dcm",
@@ -165,6 +165,7 @@ def is_video(path: Path) -> bool:
 FILES = dicom_files()
 KEPT = [path for path in FILES if file_id(path) not in REFUSED]
 READ = [path for path in KEPT if file_id(path) not in MISREAD]
+MISREAD_IMAGES = [path for path in KEPT if file_id(path) in MISREAD_PIXELS]
 IMAGES = [path for path in READ if is_image(path)]
 WITHOUT_PIXELS = [path for path in READ if not is_image(path)]
 UNDECODABLE = [path for path in IMAGES if is_video(path) or file_id(path) in BROKEN_PIXELS]
@@ -236,6 +237,7 @@ def _check(response: httpx2.Response) -> None:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
+    require_shared_data()
     with (
         running(tmp_path_factory.mktemp("samples")) as live,
         httpx2.Client(
@@ -279,7 +281,7 @@ def comparable(attribute: dict[str, Any]) -> dict[str, Any]:
     return {"vr": str(attribute["vr"]), "Value": values}
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     "path", [path for path in READ if file_id(path) != MISREAD_NUMBER], ids=file_id
 )
@@ -294,7 +296,7 @@ def test_the_metadata_says_what_pydicom_reads(samples: Samples, path: Path) -> N
     assert {tag: comparable(found[tag]) for tag in expected} == expected
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("path", READ, ids=file_id)
 def test_the_metadata_has_every_attribute_of_the_file(samples: Samples, path: Path) -> None:
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
@@ -346,14 +348,13 @@ def bulk_value(samples: Samples, url: str) -> bytes:
     return response.content
 
 
-@pytest.mark.parametrize("path", [path for path in KEPT if path not in READ], ids=file_id)
+@pytest.mark.parametrize("path", MISREAD_IMAGES, ids=file_id)
 def test_bulk_values_that_pydicom_does_not_find_are_there(samples: Samples, path: Path) -> None:
     values = [bulk_value(samples, url) for url, _ in bulk_values(samples.metadata(path))]
-    assert values
-    assert all(values)
+    assert min(map(len, values)) > 0
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("path", READ, ids=file_id)
 def test_bulk_values_are_those_of_the_file(samples: Samples, path: Path) -> None:
     dataset = pydicom.dcmread(path)
@@ -369,7 +370,7 @@ def some_frames(path: Path) -> list[int]:
     return sorted({0, count // 2, count - 1})
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @every_image
 def test_frames_as_stored_are_those_of_the_file(samples: Samples, path: Path) -> None:
     count = 1 if is_video(path) else oracles.frame_count(oracles.dataset_of(path))
@@ -378,7 +379,7 @@ def test_frames_as_stored_are_those_of_the_file(samples: Samples, path: Path) ->
         assert response.content == oracles.stored_frame(path, index, count), index
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("path", TO_DECODE, ids=file_id)
 def test_decoded_frames_are_those_of_other_decoders(samples: Samples, path: Path) -> None:
     lossy = "_lossy_" in path.name and oracles.made_of(path) is not None
@@ -392,7 +393,7 @@ def test_decoded_frames_are_those_of_other_decoders(samples: Samples, path: Path
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in KEPT if file_id(path) in MISREAD_PIXELS], ids=file_id
+    "path", [path for path in MISREAD_IMAGES if file_id(path) != BIG_ENDIAN_TWIN], ids=file_id
 )
 def test_frames_that_pydicom_does_not_find_are_in_the_file(samples: Samples, path: Path) -> None:
     frame = samples.get(f"{samples.url(path)}/frames/1", AS_STORED).content
@@ -425,7 +426,7 @@ def test_an_instance_without_pixels_has_no_frames(samples: Samples, path: Path) 
     assert samples.get(f"{samples.url(path)}/frames/1", "*/*").status_code == 404
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("path", TO_REWRITE, ids=file_id)
 def test_the_file_in_explicit_little_endian_has_the_same_pixels(
     samples: Samples, path: Path

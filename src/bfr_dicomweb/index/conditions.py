@@ -347,7 +347,8 @@ def _moments(
 def _one_interval(date: Range, time: Range) -> bool:
     """Whether a range of dates and one of times have the same form (PS3.4 C.2.2.2.5.2)."""
     same_form = (date.start is None, date.end is None) == (time.start is None, time.end is None)
-    return same_form and not time.single
+    # on one day a single time is an interval, too, and has to be for a shift of zones
+    return same_form and (not time.single or date.start == date.end)
 
 
 def _local(
