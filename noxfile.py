@@ -57,9 +57,8 @@ def fuzz(session: nox.Session) -> None:
     """The fuzz tests, each for BFR_TEST_FUZZ_SECONDS (by default five minutes)."""
     install(session)
     seconds = os.environ.get("BFR_TEST_FUZZ_SECONDS", "300")
-    session.run(
-        "python", "-m", "pytest", "tests/fuzz", *session.posargs, env={"BFR_TEST_FUZZ_SECONDS": seconds}
-    )
+    duration = {"BFR_TEST_FUZZ_SECONDS": seconds}
+    session.run("python", "-m", "pytest", "tests/fuzz", *session.posargs, env=duration)
 
 
 @nox.session

@@ -28,20 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 JSON = {"Accept": "application/dicom+json"}
 AS_STORED = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 FRAME = {"Accept": 'multipart/related; type="application/octet-stream"; transfer-syntax=*'}
-SURNAMES = (
-    "Andersson Åkerström Öberg Lindqvist Svensson Karlsson Nyström Sjögren Björk Ek"
-).split()  # noqa: SIM905  shorter than ten quoted names
-    "Andersson",
-    "Åkerström",
-    "Öberg",
-    "Lindqvist",
-    "Svensson",
-    "Karlsson",
-    "Nyström",
-    "Sjögren",
-    "Björk",
-    "Ek",
-]
+SURNAMES = ["Andersson", "Åkerström", "Öberg", "Lindqvist", "Svensson", "Nyström", "Björk", "Ek"]
 
 
 def cpu_s(pid: int) -> float:

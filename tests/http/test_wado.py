@@ -231,6 +231,12 @@ class TestConditions:
         again = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": etag})
         assert again.status_code == 304
 
+    def test_a_range_of_metadata_is_of_its_json(self, client: httpx2.Client, image: str) -> None:
+        whole = client.get(f"{image}/metadata", headers={"Accept-Encoding": "identity"}).content
+        headers = {"Accept-Encoding": "identity", "Range": "bytes=2-11"}
+        part = client.get(f"{image}/metadata", headers=headers)
+        assert (part.status_code, part.content) == (206, whole[2:12])
+
     def test_metadata_changes_its_entity_tag_with_a_new_instance(
         self, client: httpx2.Client, store: Store
     ) -> None:

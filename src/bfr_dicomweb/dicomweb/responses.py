@@ -1,6 +1,5 @@
 """How answers are put on the wire."""
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,9 +15,6 @@ from bfr_dicomweb.services.content import Content, Piece, Reader
 CACHE_CONTROL: Final = "private, max-age=0, must-revalidate"
 # The bytes below one strong entity tag never change; viewers ask for frames again and again.
 CACHE_IMMUTABLE: Final = "private, max-age=3600, immutable"
-
-# so that a boundary can be told neither from outside nor from what is stored
-_SECRET: Final = secrets.token_bytes(32)
 
 
 class ContentResponse(Response):
@@ -74,6 +70,7 @@ def single_part(
     content_type: str,
     location: str,
     etag: str,
+    **more_headers: str,
 ) -> Response:
     """One representation, or the ranges of it that are asked for (RFC 9110 section 14).
 
@@ -87,6 +84,7 @@ def single_part(
         "Accept-Ranges": "bytes",
         "Content-Location": location,
         "Vary": "Accept",
+        **more_headers,
     }
     size = content.size_bytes
     if size is None:
@@ -102,7 +100,7 @@ def single_part(
         return ContentResponse(
             reader, content.cut(only.start, only.stop), status=206, headers=headers
         )
-    boundary = multipart.boundary_for(etag, secret=_SECRET)
+    boundary = multipart.boundary_for(etag)
     pieces: list[Piece] = []
     for one in ranges:
         content_range = one.content_range(size)
@@ -123,7 +121,7 @@ class Part:
 def multipart_related(
     reader: Reader, parts: Sequence[Part], *, root_type: str, etag: str, status: int = 200
 ) -> Response:
-    boundary = multipart.boundary_for(etag, secret=_SECRET)
+    boundary = multipart.boundary_for(etag)
     pieces: list[Piece] = []
     for part in parts:
         size = part.content.size_bytes

@@ -34,6 +34,7 @@ from bfr_dicomweb.dicomweb.service import Service, accept_of, base_uri_of, ref_o
 from bfr_dicomweb.errors import InvalidRequest, NotAcceptable, NotFound, TooLarge
 from bfr_dicomweb.refs import Level, Ref
 from bfr_dicomweb.services import retrieve
+from bfr_dicomweb.services.content import Content
 
 FRAME_LIST: Final = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
 MAX_FRAMES_LISTED: Final = 10_000
@@ -52,6 +53,14 @@ def etag_of(*parts: object) -> str:
     return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
+def _etag_of_all(what: str, accept: Accept, found: Sequence[retrieve.StoredInstance]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for stored in found:
+        digest.update(stored.change.to_bytes(8, "big"))
+        digest.update(stored.digest)
+    return etag_of(what, accept, digest.hexdigest())
+
+
 async def retrieve_metadata(request: Request) -> Response:
     service, ref = service_of(request), ref_of(request)
     offer = accept_of(request).select(_METADATA)
@@ -61,11 +70,12 @@ async def retrieve_metadata(request: Request) -> Response:
     accept_encoding = request.headers.get("accept-encoding")
     if (unchanged := not_modified(request, *compression.etags(etag))) is not None:
         return unchanged
-    headers = {
-        "Cache-Control": CACHE_CONTROL,
-        "Content-Location": base + ref.path + "/metadata",
-    }
+    location = base + ref.path + "/metadata"
+    headers = {"Cache-Control": CACHE_CONTROL, "Content-Location": location}
     pages = retrieve.metadata_pages(service.archive, ref, base)
+    if request.method == "HEAD" and (offer.media_type == DICOM_XML or count > WHOLE_METADATA):
+        # of a body that is streamed neither length nor anything else is known before it is made
+        pages = _no_pages()
     if offer.media_type == DICOM_XML:
         return _metadata_xml(pages, base, ref, etag, headers)
     if count > WHOLE_METADATA:
@@ -75,8 +85,21 @@ async def retrieve_metadata(request: Request) -> Response:
         return StreamingResponse(body, headers=headers, media_type=DICOM_JSON)
     whole = b"".join([piece async for piece in _json_array(pages)])
     payload, coding = await compression.encode_off_loop(whole, accept_encoding)
-    headers |= compression.coding_headers(coding, etag)
-    return Response(payload, headers=headers, media_type=DICOM_JSON)
+    coded = compression.coding_headers(coding, etag)
+    return single_part(
+        request,
+        service.archive.reader,
+        Content((payload,)),
+        content_type=DICOM_JSON,
+        location=location,
+        etag=coded.pop("ETag"),
+        **{**coded, "Cache-Control": CACHE_CONTROL, "Vary": "Accept, Accept-Encoding"},
+    )
+
+
+async def _no_pages() -> AsyncIterator[list[bytes]]:
+    for _ in ():
+        yield []
 
 
 async def _json_array(pages: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
@@ -132,7 +155,7 @@ async def retrieve_instances(request: Request) -> Response:
     accept = accept_of(request)
     found = await retrieve.list_instances(service.archive, ref)
     single = ref.level is Level.INSTANCE
-    etag = etag_of("instances", accept, *(stored.change for stored in found))
+    etag = _etag_of_all("instances", accept, found)
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
     if not _wants_files(accept, found[0], single=single):
@@ -362,7 +385,7 @@ async def retrieve_bulkdata(request: Request) -> Response:
 async def _pixel_data(
     request: Request, service: Service, images: Sequence[retrieve.StoredInstance], accept: Accept
 ) -> Response:
-    etag = etag_of("pixels", accept, *((stored.change, stored.digest.hex()) for stored in images))
+    etag = _etag_of_all("pixels", accept, images)
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
     base = base_uri_of(request)
@@ -403,7 +426,7 @@ async def _bulkdata_of(
     request: Request, service: Service, found: Sequence[retrieve.StoredInstance], accept: Accept
 ) -> Response:
     """Every bulk value of the instances, each with the type that suits it."""
-    etag = etag_of("bulkdata", accept, *((stored.change, stored.digest.hex()) for stored in found))
+    etag = _etag_of_all("bulkdata", accept, found)
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
     base = base_uri_of(request)

@@ -67,6 +67,12 @@ def add(script: Script, changes: Sequence[tuple[Any, ...]]) -> None:
     script.add(_INSERT, changes)
 
 
+async def begin_after(conn: AsyncConnection, number: int) -> None:
+    """In an empty catalogue: no change gets this number or a lower one."""
+    script = "UPDATE counter SET change = ?1 WHERE id = 1 AND change < ?1 RETURNING change"
+    await row(conn, script, (number,))
+
+
 def now_us() -> int:
     return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
 from bfr_dicomweb.errors import ArchiveError, Conflict
-from bfr_dicomweb.index import instances
+from bfr_dicomweb.index import changes, instances
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services.store import identify, new_instance, read_header_of
 
@@ -53,6 +53,9 @@ async def rebuild(index_url: str, blobs: FileBlobStore, progress: Callable[[int]
         async with index.read() as conn:
             if await instances.count(conn):
                 raise Conflict("the database is not empty: rebuild into a new, empty one")
+        async with index.write() as conn:
+            # above every number of the old catalogue: caches hold entity tags made of them
+            await changes.begin_after(conn, changes.now_us() // 1000)
         return await _fill(index, blobs, progress)
     finally:
         await index.close()
