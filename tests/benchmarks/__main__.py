@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def measure(live: Live, client: httpx2.Client, instances: int, studies: int) -> 
         ("the series", 3, series, AS_STORED),
     )
     for name, times, path, headers in reads:
-        table.row(name, times, lambda p=path, t=times, h=headers: repeat(client, t, p, h))
+        table.row(name, times, partial(repeat, client, times, path, headers))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from starlette.requests import Request
@@ -25,6 +26,9 @@ _ANSWERS: Final = (Offer(DICOM_JSON, is_default=True), Offer(DICOM_XML, multipar
 # How the index marks "the base URI" in front of a Retrieve URL, as orjson writes it.
 _BASE_MARKER: Final = b'"\\u0000/studies/'
 _NO_STORE: Final = "no-store"
+# So much of unsupported parameters is repeated in a warning.
+_NAMES_TOLD: Final = 20
+_NAME_LENGTH: Final = 64
 
 
 async def search_for_studies(request: Request) -> Response:
@@ -93,5 +97,8 @@ def warnings(found: Matches, ignored: Sequence[str]) -> list[str]:
         about = "" if found.remaining_is_exact else "more than "
         texts.append(f"There are {about}{found.remaining} additional results that can be requested")
     if ignored:
-        texts.append(f"These parameters are not supported and were ignored: {', '.join(ignored)}")
+        # percent-encoded: what strangers send may neither break out of a header nor be cut from it
+        names = [quote(name[:_NAME_LENGTH]) for name in ignored[:_NAMES_TOLD]]
+        told = ", ".join([*names, "..."] if len(ignored) > _NAMES_TOLD else names)
+        texts.append(f"These parameters are not supported and were ignored: {told}")
     return texts

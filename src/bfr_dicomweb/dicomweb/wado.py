@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -191,7 +192,9 @@ async def retrieve_instances(request: Request) -> Response:
 def _wants_files(accept: Accept, stored: retrieve.StoredInstance, *, single: bool) -> bool:
     """Whether PS3.10 files are asked for, and not the bulk data of Table 10.4.4-1."""
     files = _file_offers(stored.transfer_syntax_uid, single=single)
-    offers = (*files, *pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0))
+    bulk = pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0)
+    # an instance is a file unless its bulk data is asked for by name
+    offers = (*files, *(replace(offer, is_default=False) for offer in bulk))
     return accept.select(offers).media_type == DICOM
 
 
@@ -207,7 +210,7 @@ def _file_offers(transfer_syntax_uid: str, *, single: bool) -> tuple[Offer, ...]
     """PS3.10 files: as stored, and in Explicit VR Little Endian where that can be made."""
     syntax = transfer_syntaxes.lookup(transfer_syntax_uid)
     explicit = transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN
-    convertible = not explicit and (syntax.decodable or syntax.encapsulated is False)
+    convertible = not explicit and syntax.decodable
     offers = []
     for is_multipart in (True, False) if single else (True,):
         offers.append(

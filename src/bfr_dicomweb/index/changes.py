@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from bfr_dicomweb.index.statements import Script, insert, row, rows
+from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 
 INSTANCE_STORED: Final = "instance-stored"
 
@@ -49,7 +47,7 @@ class Counter:
     change: int
 
 
-async def take_counter(conn: AsyncConnection) -> Counter:
+async def take_counter(conn: Connection) -> Counter:
     """Wait for the right to write, also across processes and machines."""
     taken = await row(
         conn,
@@ -67,7 +65,7 @@ def add(script: Script, changes: Sequence[tuple[Any, ...]]) -> None:
     script.add(_INSERT, changes)
 
 
-async def begin_after(conn: AsyncConnection, number: int) -> None:
+async def begin_after(conn: Connection, number: int) -> None:
     """In an empty catalogue: no change gets this number or a lower one."""
     script = "UPDATE counter SET change = ?1 WHERE id = 1 AND change < ?1 RETURNING change"
     await row(conn, script, (number,))
@@ -77,13 +75,13 @@ def now_us() -> int:
     return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
-async def latest(conn: AsyncConnection) -> int:
+async def latest(conn: Connection) -> int:
     """The number of the last change; 0 when there has been none."""
     found = await row(conn, "SELECT change FROM counter WHERE id = 1")
     return int(found[0])
 
 
-async def list_after(conn: AsyncConnection, number: int, limit: int) -> list[Change]:
+async def list_after(conn: Connection, number: int, limit: int) -> list[Change]:
     """The changes with a higher number, oldest first."""
     found = await rows(
         conn, f"{_SELECT} WHERE number > ?1 ORDER BY number LIMIT ?2", (number, limit)

@@ -4,11 +4,11 @@ import asyncio
 import errno
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from sqlalchemy import URL, exc, make_url
 from sqlalchemy.exc import ArgumentError
@@ -16,6 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from bfr_dicomweb.errors import StorageFull, Unavailable
 from bfr_dicomweb.index import revision, sqlite
+from bfr_dicomweb.index.statements import Connection
+
+T = TypeVar("T")
 
 DEFAULT_READERS: Final = 4
 _TIMEOUT_S: Final = 30.0
@@ -28,11 +31,17 @@ _LOST: Final = ("08", "53", "57P", "25006", "40", "55P03")
 class Index:
     """One catalogue. `read` gives any number of readers, `write` one writer at a time."""
 
-    def __init__(self, readers: AsyncEngine, writer: AsyncEngine, url: URL) -> None:
+    def __init__(self, readers: AsyncEngine, writer: AsyncEngine, url: URL, asked: int) -> None:
         self._readers = readers
         self._writer = writer
         self._url = url
         self._writing = asyncio.Lock()
+        # Beside SQLAlchemy's: whole transactions and reads go to these threads in one piece.
+        self._path = str(Path(url.database or "").expanduser())
+        self._transactor: sqlite.OneHopConnection | None = None
+        self._askers: asyncio.LifoQueue[sqlite.OneHopConnection | None] = asyncio.LifoQueue()
+        for _ in range(asked):
+            self._askers.put_nowait(None)
 
     @classmethod
     async def open(cls, url: str, *, readers: int = DEFAULT_READERS) -> "Index":
@@ -43,7 +52,7 @@ class Index:
             Unavailable: The database cannot be reached.
         """
         parsed = _parse(url)
-        index = cls(_engine(parsed, readers, autocommit=True), _engine(parsed, 1), parsed)
+        index = cls(_engine(parsed, readers, autocommit=True), _engine(parsed, 1), parsed, readers)
         try:
             await index.ping()
         except BaseException:
@@ -62,6 +71,24 @@ class Index:
             async with self._connected(self._readers) as conn:
                 yield conn
 
+    async def ask(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        """Run reads, as inside `read`; on SQLite in one visit to a thread.
+
+        Args:
+            work: May await nothing but statements on what it is given.
+        """
+        if not self.is_sqlite:
+            async with self.read() as conn:
+                return await work(conn)
+        with self._translated():
+            connection = await self._askers.get()
+            try:
+                # opened by whoever comes first
+                connection = connection or await sqlite.connect(self._path)
+                return await sqlite.ask(connection, work)
+            finally:
+                self._askers.put_nowait(connection)
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction: committed at the end, rolled back on any exception."""
@@ -76,6 +103,21 @@ class Index:
                 except BaseException:
                     await asyncio.shield(self._roll_back(conn))
                     raise
+
+    async def transact(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        """Run work in a transaction, as inside `write`; on SQLite in one visit to its thread.
+
+        Args:
+            work: May await nothing but statements on what it is given.
+        """
+        if not self.is_sqlite:
+            async with self.write() as conn:
+                return await work(conn)
+        with self._translated():
+            async with self._writing:
+                if self._transactor is None:
+                    self._transactor = await sqlite.connect(self._path)
+                return await sqlite.transact(self._transactor, work, timeout_s=_TIMEOUT_S)
 
     async def _roll_back(self, conn: AsyncConnection) -> None:
         await conn.rollback()
@@ -115,6 +157,10 @@ class Index:
     async def close(self) -> None:
         await self._readers.dispose()
         await self._writer.dispose()
+        own = [self._transactor, *(self._askers.get_nowait() for _ in range(self._askers.qsize()))]
+        for connection in own:
+            if connection is not None:
+                await connection.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from bfr_dicomweb.dicom.attributes import first_text
 from bfr_dicomweb.index import changes, columns, series, studies
-from bfr_dicomweb.index.statements import Script, insert, row, rows
+from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 from bfr_dicomweb.refs import Ref
 
 _SPAN_BYTES: Final = 16
@@ -139,7 +137,7 @@ class _Batch:
     changes: list[tuple[Any, ...]] = field(default_factory=list)
 
 
-async def add_instances(conn: AsyncConnection, prepared: Sequence[PreparedInstance]) -> list[Added]:
+async def add_instances(conn: Connection, prepared: Sequence[PreparedInstance]) -> list[Added]:
     """Write what is new; the outcomes are in the order of `prepared`.
 
     The caller owns the transaction. It holds the only right to write from here until it ends,
@@ -168,7 +166,7 @@ async def add_instances(conn: AsyncConnection, prepared: Sequence[PreparedInstan
     return outcomes
 
 
-async def _taken(conn: AsyncConnection, uids: list[str]) -> dict[str, tuple[bytes, int]]:
+async def _taken(conn: Connection, uids: list[str]) -> dict[str, tuple[bytes, int]]:
     found = await rows(
         conn,
         "SELECT sop_instance_uid, digest, change FROM instance"
@@ -254,7 +252,7 @@ _FLAGS: Final = tuple(1 + _THIN.index(name) for name in ("big_endian", "deflated
 _LOCATE: Final = f"SELECT {_SELECTED} FROM instance i WHERE i.sop_instance_uid = ?1"  # noqa: S608
 
 
-async def locate(conn: AsyncConnection, ref: Ref) -> StoredInstance | None:
+async def locate(conn: Connection, ref: Ref) -> StoredInstance | None:
     """The instance of this study and series; None when it is not there."""
     found = await row(conn, _LOCATE, (ref.sop_instance_uid,))
     if found is None:
@@ -283,7 +281,7 @@ _POSITION: Final = (
 
 
 async def _page(
-    conn: AsyncConnection, selected: str, ref: Ref, after: Position, limit: int
+    conn: Connection, selected: str, ref: Ref, after: Position, limit: int
 ) -> Sequence[Any]:
     within = _OF_SERIES if ref.series_instance_uid is not None else " AND ?3 = ''"
     sql = f"SELECT {selected} {_OF_REF}{within}{_AFTER} ORDER BY {_IN_ORDER} LIMIT ?2"
@@ -292,8 +290,14 @@ async def _page(
     )
 
 
+# Places in a row of the series number and what `_SELECTED` has
+_SERIES_AT: Final = 2 + _THIN.index("series_instance_uid")
+_NUMBER_AT: Final = 2 + _THIN.index("instance_number")
+_INSTANCE_AT: Final = 2 + _THIN.index("sop_instance_uid")
+
+
 async def iterate(
-    conn: AsyncConnection, ref: Ref, *, page: int = _PAGE
+    conn: Connection, ref: Ref, *, page: int = _PAGE
 ) -> AsyncIterator[StoredInstance]:
     """The instances of a study or series by series number, series, instance number, instance."""
     after = _START
@@ -304,11 +308,10 @@ async def iterate(
         if len(found) < page:
             return
         last = found[-1]
-        of_series = last.series_number, last.series_instance_uid
-        after = (*of_series, last.instance_number, last.sop_instance_uid)
+        after = (last[0], last[_SERIES_AT], last[_NUMBER_AT], last[_INSTANCE_AT])
 
 
-async def list_instances(conn: AsyncConnection, ref: Ref) -> list[StoredInstance]:
+async def list_instances(conn: Connection, ref: Ref) -> list[StoredInstance]:
     return [stored async for stored in iterate(conn, ref)]
 
 
@@ -320,7 +323,7 @@ class Document:
 
 
 async def documents(
-    conn: AsyncConnection, ref: Ref, *, page: int = _DOCUMENTS
+    conn: Connection, ref: Ref, *, page: int = _DOCUMENTS
 ) -> AsyncIterator[Document]:
     """The compressed documents of a study, series or instance, in the order of `iterate`."""
     if ref.sop_instance_uid is not None:
@@ -340,7 +343,18 @@ async def documents(
         after = tuple(found[-1][1:])
 
 
-async def _documents(conn: AsyncConnection, keys: list[tuple[int, str, str]]) -> list[Document]:
+async def document_page(
+    conn: Connection, ref: Ref, *, after: Position | None, limit: int
+) -> tuple[list[Document], Position | None]:
+    """The next documents in the order of `iterate`, and where to go on; None at the end."""
+    if ref.sop_instance_uid is not None:
+        return [document async for document in documents(conn, ref)], None
+    found = await _page(conn, _POSITION, ref, after or _START, limit)
+    page = await _documents(conn, [(row[0], row[2], row[4]) for row in found])
+    return page, tuple(found[-1][1:]) if len(found) == limit else None
+
+
+async def _documents(conn: Connection, keys: list[tuple[int, str, str]]) -> list[Document]:
     found = await rows(
         conn,
         "SELECT instance_id, document FROM instance_document WHERE instance_id IN (?1::bigint[])",
@@ -353,14 +367,14 @@ async def _documents(conn: AsyncConnection, keys: list[tuple[int, str, str]]) ->
     ]
 
 
-async def bulk_table(conn: AsyncConnection, key: int) -> bytes:
+async def bulk_table(conn: Connection, key: int) -> bytes:
     """What `NewInstance.bulk` was; empty for an unknown key."""
     found = await row(conn, "SELECT bulk FROM instance_document WHERE instance_id = ?1", (key,))
     return b"" if found is None else bytes(found[0])
 
 
 async def spans(
-    conn: AsyncConnection, stored: StoredInstance, frame_index: int, count: int = 1
+    conn: Connection, stored: StoredInstance, frame_index: int, count: int = 1
 ) -> bytes:
     """16 bytes for each of the frames; fewer when there are fewer, none for native pixel data.
 
@@ -389,7 +403,7 @@ class StoredBlob:
     digest: bytes
 
 
-async def iterate_blobs(conn: AsyncConnection, *, page: int = _PAGE) -> AsyncIterator[StoredBlob]:
+async def iterate_blobs(conn: Connection, *, page: int = _PAGE) -> AsyncIterator[StoredBlob]:
     """Every stored object, in the order of storing."""
     after = 0
     while True:
@@ -406,13 +420,13 @@ async def iterate_blobs(conn: AsyncConnection, *, page: int = _PAGE) -> AsyncIte
         after = found[-1][0]
 
 
-async def count(conn: AsyncConnection) -> int:
+async def count(conn: Connection) -> int:
     """How many instances are stored, from the counters of the studies."""
     found = await row(conn, "SELECT sum(number_of_instances) FROM study", ())
     return int(found[0] or 0) if found is not None else 0
 
 
-async def known_blob_keys(conn: AsyncConnection, keys: Iterable[str]) -> set[str]:
+async def known_blob_keys(conn: Connection, keys: Iterable[str]) -> set[str]:
     found = await rows(
         conn,
         "SELECT DISTINCT blob_key FROM instance WHERE blob_key IN (?1::text[])",

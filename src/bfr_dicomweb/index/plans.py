@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bfr_dicomweb.dicom import matching
 from bfr_dicomweb.dicom.matching import AnyOf, Key, Multiple, Path, Range, Single
 from bfr_dicomweb.index import columns
 from bfr_dicomweb.index.columns import Term
 from bfr_dicomweb.index.conditions import Parameters, conditions, patient_terms, question
-from bfr_dicomweb.index.statements import is_sqlite, row
+from bfr_dicomweb.index.statements import Connection, is_sqlite, row
 from bfr_dicomweb.refs import Level
 
 # As many trigram matches are sorted at least before anything is counted a second time.
@@ -78,7 +77,7 @@ class StudySource:
 
 
 async def study_source(
-    conn: AsyncConnection, keys: Sequence[Key], zone: int | None, page_end: int
+    conn: Connection, keys: Sequence[Key], zone: int | None, page_end: int
 ) -> StudySource:
     """The cheapest way to the first `page_end` studies that match."""
     parameters = Parameters(for_sqlite=is_sqlite(conn))
@@ -204,7 +203,7 @@ def _few(
 
 
 async def _found_if_few(
-    conn: AsyncConnection, asked: Sequence[tuple[Key, str]], zone: int | None, page_end: int
+    conn: Connection, asked: Sequence[tuple[Key, str]], zone: int | None, page_end: int
 ) -> list[int] | None:
     """What the trigram index finds, when to sort that is cheaper than to walk past the rest.
 
@@ -222,7 +221,7 @@ async def _found_if_few(
 
 
 async def _found(
-    conn: AsyncConnection, asked: Sequence[tuple[Key, str]], zone: int | None, most: int
+    conn: Connection, asked: Sequence[tuple[Key, str]], zone: int | None, most: int
 ) -> list[int]:
     parameters = Parameters(for_sqlite=is_sqlite(conn))
     if parameters.for_sqlite:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import orjson
 import zstandard
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bfr_dicomweb.dicom.matching import AnyOf, Key, Search, Single
 from bfr_dicomweb.index import answers, columns
@@ -20,7 +19,7 @@ from bfr_dicomweb.index.answers import Assembly, Result, Wanted, element, shared
 from bfr_dicomweb.index.columns import unwrapped
 from bfr_dicomweb.index.conditions import Parameters, conditions
 from bfr_dicomweb.index.plans import COUNTED, VISITS, StudySource, level_keys, study_source
-from bfr_dicomweb.index.statements import is_sqlite, row, rows
+from bfr_dicomweb.index.statements import Connection, is_sqlite, row, rows
 from bfr_dicomweb.refs import Level, Ref
 
 # So many studies, or series and instances below them, are better sorted than walked past.
@@ -42,7 +41,7 @@ class Matches:
 _NOTHING: Final = Matches([], 0, remaining_is_exact=True)
 
 
-async def find_studies(conn: AsyncConnection, search: Search, ref: Ref | None = None) -> Matches:
+async def find_studies(conn: Connection, search: Search, ref: Ref | None = None) -> Matches:
     """One page of the studies that match; `ref` can narrow it to one study."""
     keys = _with_ref(search.keys, ref)
     if search.limit == 0:
@@ -107,9 +106,7 @@ def _sums(modalities: str, sop_classes: str, series: int, instances: int) -> Res
     return found
 
 
-async def _count_studies(
-    conn: AsyncConnection, source: StudySource, page_end: int
-) -> tuple[int, bool]:
+async def _count_studies(conn: Connection, source: StudySource, page_end: int) -> tuple[int, bool]:
     """How many match, and whether that is all: a bound keeps it as cheap as the page."""
     parameters = source.parameters
     if source.is_checked and not source.bounds_all:
@@ -150,7 +147,7 @@ class _Below:
         return f"FROM {self.tables} WHERE {' AND '.join(self.where) or '1 = 1'}"
 
 
-async def find_series(conn: AsyncConnection, search: Search, ref: Ref | None = None) -> Matches:
+async def find_series(conn: Connection, search: Search, ref: Ref | None = None) -> Matches:
     """One page of the series that match, of the study of `ref` or of all."""
     if search.limit == 0:
         return _NOTHING
@@ -178,7 +175,7 @@ async def find_series(conn: AsyncConnection, search: Search, ref: Ref | None = N
     return Matches(results, remaining, exact)
 
 
-async def _below(conn: AsyncConnection, search: Search, ref: Ref | None, level: Level) -> _Below:
+async def _below(conn: Connection, search: Search, ref: Ref | None, level: Level) -> _Below:
     parameters = Parameters(for_sqlite=is_sqlite(conn))
     keys = _with_ref(search.keys, ref)
     where = conditions(keys, search.timezone_minutes, parameters)
@@ -216,7 +213,7 @@ def _names_own(keys: Iterable[Key], level: Level) -> bool:
 _SUMMED: Final = {("00080016",): ("00080062",), ("00080060",): ("00080061",)}
 
 
-async def _few_studies(conn: AsyncConnection, search: Search, level: Level) -> list[int] | None:
+async def _few_studies(conn: Connection, search: Search, level: Level) -> list[int] | None:
     """The studies that the keys of the study level leave, when they are few; else None."""
     keys = level_keys(search.keys, Level.STUDY)
     # The classes of a study are known, so a rare class need not be looked for instance by instance.
@@ -242,7 +239,7 @@ async def _few_studies(conn: AsyncConnection, search: Search, level: Level) -> l
 
 
 async def _page_below(
-    conn: AsyncConnection, below: _Below, search: Search, selected: str
+    conn: Connection, below: _Below, search: Search, selected: str
 ) -> tuple[Sequence[Any], int, bool]:
     """The rows of one page, how many come after it, and whether that is exact."""
     parameters = below.parameters
@@ -262,7 +259,7 @@ async def _page_below(
 
 
 async def _attributes(
-    conn: AsyncConnection, level: str, keys: Iterable[int]
+    conn: Connection, level: str, keys: Iterable[int]
 ) -> dict[int, Mapping[str, Any]]:
     wanted = sorted(keys)
     if not wanted:
@@ -277,7 +274,7 @@ async def _attributes(
 
 
 async def _studies(
-    conn: AsyncConnection, keys: Iterable[int]
+    conn: Connection, keys: Iterable[int]
 ) -> dict[int, tuple[Result, Mapping[str, Any]]]:
     """What the archive tells and what was stored of each study."""
     wanted = sorted(keys)
@@ -300,23 +297,28 @@ _THIN: Final = (
 )
 
 
-async def find_instances(conn: AsyncConnection, search: Search, ref: Ref | None = None) -> Matches:
+async def find_instances(conn: Connection, search: Search, ref: Ref | None = None) -> Matches:
     """One page of the instances that match, of the study or series of `ref` or of all."""
     if search.limit == 0:
         return _NOTHING
     below = await _below(conn, search, ref, Level.INSTANCE)
     found, remaining, exact = await _page_below(conn, below, search, _THIN)
     chosen = answers.wanted(search)
-    studies = await _studies(conn, {r.study_id for r in found} if chosen.needs_study else ())
-    series = await _series(conn, {r.series_id for r in found} if chosen.needs_series else ())
-    documents = await _documents(conn, [r.id for r in found] if chosen.needs_document else [])
+    studies = await _studies(
+        conn, {study_id for _, study_id, *_ in found} if chosen.needs_study else ()
+    )
+    series = await _series(
+        conn, {series_id for _, _, series_id, *_ in found} if chosen.needs_series else ()
+    )
+    documents = await _documents(conn, [key for key, *_ in found] if chosen.needs_document else [])
     assembly = Assembly(chosen)
     results = []
     for thin in found:
-        told_of_study, study = studies.get(thin.study_id, ({}, {}))
-        told_of_series, of_series = series.get(thin.series_id, ({}, {}))
+        key, study_id, series_id, *_ = thin
+        told_of_study, study = studies.get(study_id, ({}, {}))
+        told_of_series, of_series = series.get(series_id, ({}, {}))
         own = _instance(thin)
-        document = documents.get(thin.id, {})
+        document = documents.get(key, {})
         above = {**told_of_study, **told_of_series}
         result = assembly.result({**above, **own}, of_series, study, document)
         if chosen.every_instance:
@@ -354,7 +356,7 @@ _NUMBERS: Final = (
 
 
 async def _series(
-    conn: AsyncConnection, keys: Iterable[int]
+    conn: Connection, keys: Iterable[int]
 ) -> dict[int, tuple[Result, Mapping[str, Any]]]:
     wanted = sorted(keys)
     if not wanted:
@@ -372,7 +374,7 @@ async def _series(
     }
 
 
-async def _documents(conn: AsyncConnection, keys: list[int]) -> dict[int, Mapping[str, Any]]:
+async def _documents(conn: Connection, keys: list[int]) -> dict[int, Mapping[str, Any]]:
     if not keys:
         return {}
     found = await rows(

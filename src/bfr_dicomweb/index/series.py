@@ -6,12 +6,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bfr_dicomweb.dicom import attributes
 from bfr_dicomweb.dicom.attributes import Attributes
 from bfr_dicomweb.index import changes, columns
-from bfr_dicomweb.index.statements import Script, insert, row, rows
+from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 from bfr_dicomweb.index.studies import filled
 
 _STEP_DATE: Final = "00400244"
@@ -103,7 +102,7 @@ _UPDATE_OWN: Final = (
 
 
 async def open_for_writing(
-    conn: AsyncConnection,
+    conn: Connection,
     prepared: Sequence[tuple[int, PreparedSeries]],
     counter: changes.Counter,
 ) -> dict[tuple[int, str], OpenSeries]:
@@ -186,7 +185,7 @@ class StoredSeries:
 
 
 async def find(
-    conn: AsyncConnection, study_instance_uid: str, series_instance_uid: str
+    conn: Connection, study_instance_uid: str, series_instance_uid: str
 ) -> StoredSeries | None:
     found = await row(
         conn,

@@ -7,9 +7,10 @@ a read by primary key does.
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 import aiosqlite
 
@@ -136,6 +137,79 @@ async def begin_immediate(connection: OneHopConnection, *, timeout_s: float = 30
             raise sqlite3.OperationalError("database is locked")
         await asyncio.sleep(nap_s)
         nap_s = min(nap_s * 1.5, 0.02)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class InThread:
+    """A connection for code that runs in the connection's own thread."""
+
+    raw: sqlite3.Connection
+
+
+class Busy(Exception):
+    """Another process is writing."""
+
+
+async def transact(
+    connection: OneHopConnection,
+    work: Callable[[InThread], Coroutine[Any, Any, T]],
+    *,
+    timeout_s: float = 30.0,
+) -> T:
+    """Run a transaction in one visit to the connection's thread.
+
+    Args:
+        work: May await nothing but statements on what it is given.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    nap_s = 0.001
+    while True:
+        try:
+            return cast("T", await connection.run(partial(_transact, connection, work)))
+        except Busy:
+            if loop.time() > deadline:
+                raise sqlite3.OperationalError("database is locked") from None
+        await asyncio.sleep(nap_s)
+        nap_s = min(nap_s * 1.5, 0.02)
+
+
+async def ask(
+    connection: OneHopConnection, work: Callable[[InThread], Coroutine[Any, Any, T]]
+) -> T:
+    """Run reads in one visit to the connection's thread.
+
+    Args:
+        work: May await nothing but statements on what it is given.
+    """
+    return cast("T", await connection.run(lambda: _finished(work(InThread(connection.raw)))))
+
+
+def _transact(
+    connection: OneHopConnection, work: Callable[[InThread], Coroutine[Any, Any, T]]
+) -> T:
+    if not _try_begin(connection):
+        raise Busy
+    try:
+        result = _finished(work(InThread(connection.raw)))
+        connection.raw.commit()
+    except BaseException:
+        connection.raw.rollback()
+        raise
+    return result
+
+
+def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never has to wait."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    work.close()
+    raise RuntimeError("only statements may be awaited here")
 
 
 def _try_begin(connection: OneHopConnection) -> bool:

@@ -5,6 +5,7 @@ more than SQLite needs to answer it.
 """
 
 import re
+import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, cast
@@ -19,8 +20,12 @@ _NUMBERED: Final = re.compile(r"\?(\d+)")
 _LISTED: Final = re.compile(r"IN \((\?\d+)::(\w+)\[\]\)")
 
 
-def is_sqlite(conn: AsyncConnection) -> bool:
-    return conn.dialect.name == "sqlite"
+# What runs statements: of SQLAlchemy, or in the thread of an SQLite connection.
+Connection = AsyncConnection | sqlite.InThread
+
+
+def is_sqlite(conn: Connection) -> bool:
+    return isinstance(conn, sqlite.InThread) or conn.dialect.name == "sqlite"
 
 
 @lru_cache(maxsize=2048)
@@ -38,21 +43,25 @@ async def execute(
 ) -> CursorResult[Any]:
     """Run a statement. ``IN (?1::text[])`` takes a list, so that its text never varies."""
     if is_sqlite(conn):
-        bound = tuple(
-            orjson.dumps(value).decode() if isinstance(value, list) else value
-            for value in parameters
-        )
-        return await conn.exec_driver_sql(_for_sqlite(sql), bound)
+        return await conn.exec_driver_sql(_for_sqlite(sql), _bound(parameters))
     return await conn.exec_driver_sql(_for_postgresql(sql), tuple(parameters))
 
 
-async def rows(conn: AsyncConnection, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:
+def _bound(parameters: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(
+        orjson.dumps(value).decode() if isinstance(value, list) else value for value in parameters
+    )
+
+
+async def rows(conn: Connection, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:
+    if isinstance(conn, sqlite.InThread):
+        return conn.raw.execute(_for_sqlite(sql), _bound(parameters)).fetchall()
     return (await execute(conn, sql, parameters)).fetchall()
 
 
-async def row(conn: AsyncConnection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+async def row(conn: Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
     """The first row, or None."""
-    found = (await execute(conn, sql, parameters)).fetchall()
+    found = await rows(conn, sql, parameters)
     return found[0] if found else None
 
 
@@ -67,11 +76,14 @@ class Script:
         if parameters:
             self._statements.append((sql, parameters))
 
-    async def run(self, conn: AsyncConnection) -> None:
+    async def run(self, conn: Connection) -> None:
+        if isinstance(conn, sqlite.InThread):
+            self._run(conn.raw)
+            return
         if is_sqlite(conn):
             raw = await conn.get_raw_connection()
             driver = cast("sqlite.OneHopConnection", raw.driver_connection)
-            await driver.run(partial(self._run, driver))
+            await driver.run(partial(self._run, driver.raw))
             return
         for sql, parameters in self._statements:
             text = _for_postgresql(sql)
@@ -80,9 +92,9 @@ class Script:
             else:
                 await conn.exec_driver_sql(text, list(parameters))
 
-    def _run(self, driver: sqlite.OneHopConnection) -> None:
+    def _run(self, raw: sqlite3.Connection) -> None:
         for sql, parameters in self._statements:
-            driver.raw.executemany(_for_sqlite(sql), parameters)
+            raw.executemany(_for_sqlite(sql), parameters)
 
 
 def insert(table: str, columns: Iterable[str]) -> str:

@@ -6,13 +6,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bfr_dicomweb.dicom import attributes
 from bfr_dicomweb.dicom.attributes import Attributes, first_text, has_value
 from bfr_dicomweb.index import changes, columns
 from bfr_dicomweb.index.columns import Term, unwrapped, wrapped
-from bfr_dicomweb.index.statements import Script, insert, row, rows
+from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 
 if TYPE_CHECKING:
     from bfr_dicomweb.index.series import OpenSeries
@@ -174,7 +173,7 @@ _DELETE_TERM: Final = (
 
 
 async def open_for_writing(
-    conn: AsyncConnection, prepared: Iterable[PreparedStudy], counter: changes.Counter
+    conn: Connection, prepared: Iterable[PreparedStudy], counter: changes.Counter
 ) -> dict[str, OpenStudy]:
     """The studies of a batch by UID, made where they are new. The caller holds the counter."""
     first: dict[str, PreparedStudy] = {}
@@ -280,7 +279,7 @@ class StoredStudy:
     attributes: Mapping[str, Any]
 
 
-async def find(conn: AsyncConnection, study_instance_uid: str) -> StoredStudy | None:
+async def find(conn: Connection, study_instance_uid: str) -> StoredStudy | None:
     found = await row(
         conn,
         "SELECT s.id, s.study_instance_uid, s.modalities, s.sop_classes, s.number_of_series,"

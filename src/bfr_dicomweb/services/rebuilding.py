@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -66,8 +67,8 @@ async def _fill(index: Index, blobs: FileBlobStore, progress: Callable[[int], No
     keys = blobs.keys()
     while group := await asyncio.to_thread(lambda: list(islice(keys, GROUP_SIZE))):
         prepared = await asyncio.to_thread(_prepare, blobs, group, rebuilt)
-        async with index.write() as conn:
-            added = await instances.add_instances(conn, [row for _, row in prepared])
+        rows = [row for _, row in prepared]
+        added = await index.transact(partial(instances.add_instances, prepared=rows))
         for (key, _), result in zip(prepared, added, strict=True):
             if result.outcome is instances.Outcome.STORED:
                 rebuilt.added += 1

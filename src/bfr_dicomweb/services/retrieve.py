@@ -16,6 +16,7 @@ from bfr_dicomweb.errors import NotFound, Unavailable, UndecodablePixelData
 from bfr_dicomweb.index import instances, series, studies
 from bfr_dicomweb.index.instances import StoredInstance as StoredInstance
 from bfr_dicomweb.index.series import StoredSeries
+from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.studies import StoredStudy
 from bfr_dicomweb.refs import Level, Ref
 from bfr_dicomweb.services.archive import Archive
@@ -37,8 +38,7 @@ ITEM: Final = b"\xfe\xff\x00\xe0"
 
 async def locate(archive: Archive, ref: Ref) -> StoredInstance:
     """Raises NotFound."""
-    async with archive.index.read() as conn:
-        found = await instances.locate(conn, ref)
+    found = await archive.index.ask(partial(instances.locate, ref=ref))
     if found is None:
         raise NotFound("no such instance")
     return found
@@ -52,8 +52,7 @@ async def list_instances(archive: Archive, ref: Ref) -> Sequence[StoredInstance]
     """
     if ref.level is Level.INSTANCE:
         return [await locate(archive, ref)]
-    async with archive.index.read() as conn:
-        found = await instances.list_instances(conn, ref)
+    found = await archive.index.ask(partial(instances.list_instances, ref=ref))
     if not found:
         raise NotFound(f"no such {ref.level}")
     return found
@@ -65,34 +64,42 @@ async def state_of(archive: Archive, ref: Ref) -> tuple[int, int]:
     Raises:
         NotFound: there are none.
     """
-    found: StoredSeries | StoredStudy | None = None
-    async with archive.index.read() as conn:
-        if ref.level is Level.INSTANCE:
-            instance = await instances.locate(conn, ref)
-            if instance is not None:
-                return instance.change, 1
-        elif ref.level is Level.SERIES:
-            found = await series.find(conn, ref.study_instance_uid, ref.series_instance_uid or "")
-        else:
-            found = await studies.find(conn, ref.study_instance_uid)
+    found = await archive.index.ask(partial(_state, ref=ref))
     if found is None:
         raise NotFound(f"no such {ref.level}")
-    return found.change, found.number_of_instances
+    return found
+
+
+async def _state(conn: Connection, *, ref: Ref) -> tuple[int, int] | None:
+    if ref.sop_instance_uid is not None:
+        instance = await instances.locate(conn, ref)
+        return None if instance is None else (instance.change, 1)
+    found: StoredSeries | StoredStudy | None
+    if ref.series_instance_uid is not None:
+        found = await series.find(conn, ref.study_instance_uid, ref.series_instance_uid)
+    else:
+        found = await studies.find(conn, ref.study_instance_uid)
+    return None if found is None else (found.change, found.number_of_instances)
 
 
 async def metadata_pages(archive: Archive, ref: Ref, base_uri: str) -> AsyncIterator[list[bytes]]:
     """The metadata of the instances at or below a resource, as DICOM JSON objects."""
-    page: list[instances.Document] = []
-    async with archive.index.read() as conn:
-        async for document in instances.documents(conn, ref):
-            page.append(document)
-            if len(page) == PAGE:
-                yield await asyncio.to_thread(_metadata, page, ref, base_uri)
-                page = []
-    if len(page) == 1:
-        yield _metadata(page, ref, base_uri)
-    elif page:
-        yield await asyncio.to_thread(_metadata, page, ref, base_uri)
+    after: instances.Position | None = None
+    while True:
+        page, after = await archive.index.ask(
+            partial(_metadata_page, ref=ref, base_uri=base_uri, after=after)
+        )
+        if page:
+            yield page
+        if after is None:
+            return
+
+
+async def _metadata_page(
+    conn: Connection, *, ref: Ref, base_uri: str, after: instances.Position | None
+) -> tuple[list[bytes], instances.Position | None]:
+    page, next_after = await instances.document_page(conn, ref, after=after, limit=PAGE)
+    return _metadata(page, ref, base_uri), next_after
 
 
 def _metadata(page: Sequence[instances.Document], ref: Ref, base_uri: str) -> list[bytes]:
@@ -107,12 +114,15 @@ def _metadata(page: Sequence[instances.Document], ref: Ref, base_uri: str) -> li
 
 async def attributes(archive: Archive, stored: StoredInstance) -> dict[str, Any]:
     """The metadata of one instance, its BulkDataURIs still marked."""
-    async with archive.index.read() as conn:
-        async for one in instances.documents(conn, stored.ref):
-            document = zstandard.ZstdDecompressor().decompress(one.document)
-            loaded: dict[str, Any] = orjson.loads(document)
-            return loaded
-    raise NotFound("no such instance")
+    page, _ = await archive.index.ask(
+        partial(instances.document_page, ref=stored.ref, after=None, limit=1)
+    )
+    if not page:
+        raise NotFound("no such instance")
+    document: dict[str, Any] = orjson.loads(
+        zstandard.ZstdDecompressor().decompress(page[0].document)
+    )
+    return document
 
 
 def as_stored(stored: StoredInstance) -> Content:
@@ -235,16 +245,20 @@ async def _spans(
     archive: Archive, stored: StoredInstance, indices: Sequence[int]
 ) -> list[tuple[int, int]]:
     """Where the asked frames lie in the file; one look-up for neighbours."""
-    first, last = min(indices), max(indices)
-    async with archive.index.read() as conn:
-        if last - first < SPARSE * len(indices):
-            packed = await instances.spans(conn, stored, first, last - first + 1)
-            taken = [packed[(index - first) * 16 : (index - first + 1) * 16] for index in indices]
-        else:
-            taken = [await instances.spans(conn, stored, index) for index in indices]
+    taken = await archive.index.ask(partial(_packed_spans, stored=stored, indices=indices))
     if any(len(span) != 16 for span in taken):
         raise UndecodablePixelData("the frames of this instance cannot be told apart")
     return [struct.unpack("<QQ", span) for span in taken]
+
+
+async def _packed_spans(
+    conn: Connection, *, stored: StoredInstance, indices: Sequence[int]
+) -> list[bytes]:
+    first, last = min(indices), max(indices)
+    if last - first >= SPARSE * len(indices):
+        return [await instances.spans(conn, stored, index) for index in indices]
+    packed = await instances.spans(conn, stored, first, last - first + 1)
+    return [packed[(index - first) * 16 : (index - first + 1) * 16] for index in indices]
 
 
 async def _joined(archive: Archive, blob_key: str, start: int, stop: int) -> Content:
@@ -310,8 +324,7 @@ async def pixel_contents(
 
 async def bulk_values(archive: Archive, stored: StoredInstance) -> tuple[part10.BulkValue, ...]:
     """Every value of the instance that its metadata refers to by a BulkDataURI."""
-    async with archive.index.read() as conn:
-        table = await instances.bulk_table(conn, stored.key)
+    table = await archive.index.ask(partial(instances.bulk_table, key=stored.key))
     return part10.bulk_from_bytes(table) if table else ()
 
 

@@ -1,5 +1,7 @@
 """Search transaction (PS3.18 section 10.6), shared by QIDO-RS, C-FIND and FHIR."""
 
+from functools import partial
+
 from bfr_dicomweb.dicom.matching import Search
 from bfr_dicomweb.index import search as index_search
 from bfr_dicomweb.index.engine import Index
@@ -18,5 +20,4 @@ async def search(index: Index, wanted: Search, *, ref: Ref | None = None) -> Mat
         Level.SERIES: index_search.find_series,
         Level.INSTANCE: index_search.find_instances,
     }[wanted.level.level]
-    async with index.read() as conn:
-        return await find(conn, wanted, ref=ref)
+    return await index.ask(partial(find, search=wanted, ref=ref))

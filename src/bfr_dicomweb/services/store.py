@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -149,8 +150,8 @@ class Store:
         """Commit a group; when it fails, each alone, so that none fails for another."""
         try:
             await self._run(self._flush, [one.staged.key for one in group])
-            async with self._index.write() as conn:
-                added = await instances.add_instances(conn, [one.row for one in group])
+            rows = [one.row for one in group]
+            added = await self._index.transact(partial(instances.add_instances, prepared=rows))
         except Exception as error:  # the border between one object's fate and another's
             await self._after_failure(group, error)
             return
@@ -396,7 +397,7 @@ def document(header: part10.Header) -> bytes:
     available = [header.transfer_syntax_uid]
     syntax = transfer_syntaxes.lookup(header.transfer_syntax_uid)
     explicit = transfer_syntaxes.EXPLICIT_VR_LITTLE_ENDIAN
-    if header.transfer_syntax_uid != explicit and (syntax.decodable or not syntax.encapsulated):
+    if header.transfer_syntax_uid != explicit and syntax.decodable:
         available.append(explicit)
     described = {**header.attributes, AVAILABLE_TRANSFER_SYNTAX: {"vr": "UI", "Value": available}}
     ordered = {tag: described[tag] for tag in sorted(described)}
