@@ -189,7 +189,7 @@ RETRIEVE: Final = """\
 - Encapsulated documents are offered in the type that MIME Type of Encapsulated Document
   (0042,0012) names, and as application/octet-stream.
 - Entity tags are strong; If-None-Match is heeded. Range and If-Range work on single parts of
-  known size."""
+  known size, which metadata of up to {whole} instances is."""
 
 STORE: Final = """\
 - Payload: multipart/related with parts of application/dicom, or one application/dicom object.
@@ -383,7 +383,7 @@ def _transfer_syntaxes() -> str:
             (
                 name.replace("|", "\\|"),
                 syntax.uid,
-                _mark(syntax.decodable or native),
+                _mark(syntax.decodable),
                 _code(as_stored) or "-",
                 _mark(decoded),
             )
@@ -399,7 +399,9 @@ def _transfer_syntaxes() -> str:
 
 
 def _retrieve() -> str:
-    return RETRIEVE.format(inline=part10.INLINE_BYTES, value=part10.VALUE_BYTES)
+    return RETRIEVE.format(
+        inline=part10.INLINE_BYTES, value=part10.VALUE_BYTES, whole=wado.WHOLE_METADATA
+    )
 
 
 def _bulk_media_types() -> str:
