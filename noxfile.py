@@ -41,9 +41,10 @@ def layers(session: nox.Session) -> None:
 
 @nox.session
 def openapi(session: nox.Session) -> None:
-    """Is openapi/ what the route table says?"""
+    """Are openapi/ and the conformance statement what the code says?"""
     install(session)
     session.run("python", "-m", "bfr_dicomweb.dicomweb.openapi", "--check")
+    session.run("python", "-m", "bfr_dicomweb.dicomweb.conformance_statement", "--check")
 
 
 @nox.session

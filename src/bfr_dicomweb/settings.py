@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -17,7 +18,6 @@ PREFIX: Final = "BFR_"
 # Variables of the test suite share the prefix; the server does not read them.
 TEST_PREFIX: Final = "BFR_TEST_"
 CONFIG_VARIABLE: Final = "BFR_CONFIG"
-MASK: Final = "********"
 
 
 class SettingsError(Exception):
@@ -145,6 +145,8 @@ def load(**given: Any) -> Settings:
         raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {file}")
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is no TOML: {error}") from None
     except ValueError as error:
         raise SettingsError(_reasons(error)) from None
 
@@ -192,8 +194,10 @@ def _reasons(error: ValueError) -> str:
     lines = []
     for detail in details(include_url=False, include_input=False):
         name = ".".join(str(part) for part in detail["loc"])
-        reason = "unknown setting" if detail["type"] == "extra_forbidden" else detail["msg"]
-        lines.append(f"{name}: {reason}" if name else reason.removeprefix("Value error, "))
+        reason = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            reason = "unknown setting"
+        lines.append(f"{name}: {reason}" if name else reason)
     return "; ".join(lines)
 
 

@@ -192,6 +192,13 @@ def test_an_object_larger_than_any_buffer_is_stored(client: httpx2.Client, store
     assert digest == hashlib.sha256(file).hexdigest()
 
 
+def test_another_sop_class_in_the_file_meta_is_a_warning(store: Store) -> None:
+    file = an_object()
+    named = file.replace(b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.840.10008.5.1.4.1.1.4\0", 1)
+    (item,) = store([named], status=202).json()["00081199"]["Value"]
+    assert item["00081196"]["Value"] == [0xB007]
+
+
 def test_an_unknown_sop_class_is_stored(store: Store) -> None:
     store([an_object(SOPClassUID="1.2.3.4.5")])
 

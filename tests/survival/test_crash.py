@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from live import Live
-from postgresql_server import Server
 from objects import DICOM, a_dataset, a_series, an_object, multipart, uid, written
+from postgresql_server import Server
 
 CRASHES = 8
 CLIENTS = 4

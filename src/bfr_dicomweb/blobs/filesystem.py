@@ -190,7 +190,7 @@ class FileBlobStore:
         when it comes back for the next.
         """
         for folder in sorted(self.staging.iterdir()) if self.staging.is_dir() else ():
-            if folder == self._own or not folder.is_dir():
+            if folder == self._own or folder.name.startswith(".") or not folder.is_dir():
                 continue
             lock = _try_lock(folder / "lock")
             if lock is None:
@@ -250,13 +250,15 @@ class FileBlobStore:
         return self._room
 
     def _claim_staging(self) -> Path:
-        own = self.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
-        own.mkdir(parents=True)
-        lock = _try_lock(own / "lock")
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        # out of sight of those who look for folders of the dead, until it is locked
+        made = self.staging / f".{name}"
+        made.mkdir(parents=True)
+        lock = _try_lock(made / "lock")
         if lock is None:
             raise Unavailable("the staging folder of this process is locked by another")
-        self._own, self._lock = own, lock
-        return own
+        self._own, self._lock = made.rename(self.staging / name), lock
+        return self._own
 
     def _next_key(self) -> str:
         day = datetime.now(UTC).strftime("%Y%m%d")

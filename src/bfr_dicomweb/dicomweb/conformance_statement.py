@@ -212,8 +212,8 @@ STORE: Final = """\
   filled from later instances."""
 
 WARNING: Final = """\
-Warning Reason {reasons} is reserved for data sets that do not match their SOP class; no check
-of this version gives it."""
+Warning Reason {reasons}: the File Meta Information names another SOP class than the data set,
+which is believed."""
 
 MATCHING: Final = """\
 - **Unsupported parameters**, unknown attributes and keys of a level that the resource does not
@@ -266,7 +266,7 @@ RESULTS: Final = """\
   overlap.
 - **limit** is at most the maximum of section 6; **offset** is any unsigned integer.
 - **Warning 299** tells how many results remain: `There are <n> additional results that can be
-  requested`. Counting is bounded: where there are very many, it is `There are more than <n>
+  requested`. Counting is bounded: where there are very many, it is `There are at least <n>
   additional results that can be requested`.
 - Attributes that are always returned are empty when nothing is known. Modalities in Study is
   left out then.

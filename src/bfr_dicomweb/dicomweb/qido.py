@@ -94,7 +94,7 @@ def warnings(found: Matches, ignored: Sequence[str]) -> list[str]:
     """Texts of PS3.18 section 8.3.4.4.1, and what was not understood (section 8.3)."""
     texts = []
     if found.remaining:
-        about = "" if found.remaining_is_exact else "more than "
+        about = "" if found.remaining_is_exact else "at least "
         texts.append(f"There are {about}{found.remaining} additional results that can be requested")
     if ignored:
         # percent-encoded: what strangers send may neither break out of a header nor be cut from it

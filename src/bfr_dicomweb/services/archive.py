@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bfr_dicomweb.blobs.filesystem import FileBlobStore, translated_os_errors
+from bfr_dicomweb.blobs.filesystem import FileBlobStore
+from bfr_dicomweb.errors import Unavailable
 from bfr_dicomweb.index import instances
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services.content import Reader
@@ -64,5 +65,7 @@ class Archive:
 
 
 def _make_folder(data: Path) -> None:
-    with translated_os_errors():
+    try:
         data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"the data folder {data} cannot be used: {error.strerror}") from None

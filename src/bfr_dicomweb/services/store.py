@@ -43,6 +43,7 @@ STUDY: Final = "0020000D"
 SERIES: Final = "0020000E"
 SOP_INSTANCE: Final = "00080018"
 SOP_CLASS: Final = "00080016"
+MEDIA_STORAGE_SOP_CLASS: Final = "00020002"
 AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
 
 # Objects up to this size are staged, read and flushed in one visit to a thread.
@@ -306,7 +307,16 @@ class Receiving:
             if isinstance(error, ArchiveError):
                 return _refused(header, error)
             raise
-        return _Candidate(staged, ref, sop_class_uid, header.findings, row, done)
+        findings = (*header.findings, *_contradictions(header, sop_class_uid))
+        return _Candidate(staged, ref, sop_class_uid, findings, row, done)
+
+
+def _contradictions(header: part10.Header, sop_class_uid: str) -> tuple[part10.Finding, ...]:
+    """What the File Meta Information says otherwise than the data set, which is believed."""
+    named = (header.file_meta.get(MEDIA_STORAGE_SOP_CLASS, {}).get("Value") or [None])[0]
+    if named in (None, sop_class_uid):
+        return ()
+    return (part10.Finding("sop-class-mismatch", MEDIA_STORAGE_SOP_CLASS),)
 
 
 def identify(header: part10.Header, study_instance_uid: str | None) -> tuple[Ref, str]:
