@@ -157,7 +157,7 @@ def test_a_data_folder_that_cannot_be_one_is_told_in_one_line(tmp_path: Path) ->
     done = live.command("serve")
 
     assert done.returncode == 1
-    assert error_of(done).startswith("bfr-dicomweb: the storage device failed")
+    assert error_of(done).startswith(f"bfr-dicomweb: the data folder {live.data} cannot be used")
 
 
 def test_a_path_that_does_not_exist_is_not_imported(tmp_path: Path) -> None:
