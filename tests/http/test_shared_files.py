@@ -387,7 +387,7 @@ def test_decoded_frames_are_those_of_other_decoders(samples: Samples, path: Path
         response = samples.get(f"{samples.url(path)}/frames/{index + 1}", DECODED)
         expected = oracles.decoded_frame(path, index)
         if expected is None:
-            pytest.skip("DCMTK is not installed")
+            pytest.skip("DCMTK is not installed: apt-get install dcmtk")
         near = lossy and oracles.is_near(response.content, expected, oracles.dataset_of(path))
         assert near or response.content == expected, index
 
