@@ -143,5 +143,11 @@ def texts_of(attributes: Attributes, tag: str) -> list[str]:
 
 
 def first_text(attributes: Attributes, tag: str) -> str:
+    element = attributes.get(tag)
+    if not element:
+        return ""
+    values = element.get("Value")
+    if values and type(values[0]) is str and values[0]:
+        return str(values[0])  # nearly always
     found = texts_of(attributes, tag)
     return found[0] if found else ""

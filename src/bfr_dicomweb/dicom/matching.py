@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from bfr_dicomweb.dicom import attributes, person_names
@@ -23,6 +24,7 @@ from bfr_dicomweb.errors import InvalidQuery
 from bfr_dicomweb.refs import Level
 
 Path = tuple[str, ...]
+_LONGEST_DATE: Final = len("1997.07.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,7 +429,6 @@ _DATETIME: Final = re.compile(
     r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?)?)?)?([+-]\d{4})?",
     re.ASCII,
 )
-_FORM: Final = "%Y%m%d%H%M%S.%f"
 _FIRST: Final = ("0001", "01", "01", "00", "00", "00")
 _LAST: Final = ("9999", "12", "31", "23", "59", "59")
 
@@ -447,7 +448,13 @@ def date_interval(text: str) -> tuple[str, str] | None:
 
     The form of the ACR-NEMA, ``1997.07.01``, is tolerated (PS3.5 section 6.2).
     """
-    match = _DATE.fullmatch(text.strip(" "))
+    date = text.strip(" ")
+    return _date_interval(date) if len(date) <= _LONGEST_DATE else None
+
+
+@lru_cache(maxsize=16_384)
+def _date_interval(text: str) -> tuple[str, str] | None:
+    match = _DATE.fullmatch(text)
     if match is None:
         return None
     whole = match[1] + match[3] + match[4]
@@ -505,10 +512,14 @@ def _days_in(year: int, month: str) -> int:
 
 def shift(moment: str, minutes: int) -> str:
     """A moment of the fixed-width form, moved; at the ends of the calendar it stays."""
+    if not minutes:
+        return moment
     leap = moment[12:14] == "60"
     text = moment[:12] + "59" + moment[14:] if leap else moment
     try:
-        moved = datetime.strptime(text, _FORM) + timedelta(minutes=minutes)  # noqa: DTZ007
+        date = int(text[:4]), int(text[4:6]), int(text[6:8])
+        time = int(text[8:10]), int(text[10:12]), int(text[12:14]), int(text[15:21])
+        moved = datetime(*date, *time) + timedelta(minutes=minutes)  # noqa: DTZ001 # any zone
     except (ValueError, OverflowError):
         return moment
     # strftime does not pad years to four digits everywhere.

@@ -12,6 +12,7 @@ of one sound (Carlsson, Karlson; Kristina, Christina; Göran, Joeran) have one c
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 # Letters that no decomposition takes apart.
@@ -140,6 +141,11 @@ def _spelling(word: str, at: int) -> tuple[str, int]:
     return _SINGLE.get(letter, "" if letter in _VOWELS else letter.upper()), 1
 
 
+_LONGEST_WORD: Final = 64
+
+
+# A population shares most of its names.
+@lru_cache(maxsize=16_384)
 def sound(word: str) -> str:
     """The phonetic code of one folded word; vowels count only at its beginning."""
     if word.isdecimal():
@@ -162,4 +168,4 @@ def sound(word: str) -> str:
 
 def sounds(folded: str) -> list[str]:
     """The distinct phonetic codes of the words of a folded group, sorted."""
-    return sorted({code for word in words(folded) if (code := sound(word))})
+    return sorted({code for word in words(folded) if (code := sound(word[:_LONGEST_WORD]))})

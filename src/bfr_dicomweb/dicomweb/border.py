@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -222,10 +223,11 @@ class _Exchange:
         method, path = self._scope["method"], self._template()
         if method not in ALLOWED_METHODS:
             method = "other"
-        REQUESTS.labels(method, path, str(self._status)).inc()
-        SECONDS.labels(method, path).observe(seconds)
-        SENT.labels(path).inc(self._sent)
-        RECEIVED.labels(path).inc(self._received)
+        requests, durations, sent, received = _metrics(method, path, self._status)
+        requests.inc()
+        durations.observe(seconds)
+        sent.inc(self._sent)
+        received.inc(self._received)
         log.info(
             "request",
             request_id=self._id,
@@ -236,6 +238,16 @@ class _Exchange:
             received=self._received,
             sent=self._sent,
         )
+
+
+@lru_cache(maxsize=2048)
+def _metrics(method: str, path: str, status: int) -> tuple[Counter, Histogram, Counter, Counter]:
+    return (
+        REQUESTS.labels(method, path, str(status)),
+        SECONDS.labels(method, path),
+        SENT.labels(path),
+        RECEIVED.labels(path),
+    )
 
 
 def _kind(error: BaseException) -> str:

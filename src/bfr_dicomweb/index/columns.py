@@ -163,8 +163,9 @@ def _value(column: Column, data_set: Attributes) -> Any:
         return _integer(first_text(data_set, column.tag), _ABSENT[column.kind])
     text = first_text(data_set, column.tag)
     if column.kind is Kind.TEXT:
-        texts = texts_of(data_set, column.tag)
-        return matching.normal_text(text if len(texts) < 2 else "\\".join(texts))
+        several = len(data_set[column.tag].get("Value") or ()) > 1
+        texts = texts_of(data_set, column.tag) if several else ()
+        return matching.normal_text("\\".join(texts) if len(texts) > 1 else text)
     return _moment(column.kind, text, data_set)
 
 

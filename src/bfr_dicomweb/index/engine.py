@@ -104,20 +104,30 @@ class Index:
                     await asyncio.shield(self._roll_back(conn))
                     raise
 
-    async def transact(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+    async def transact(
+        self,
+        work: Callable[[Connection], Coroutine[Any, Any, T]],
+        *,
+        first: Callable[[], None] | None = None,
+    ) -> T:
         """Run work in a transaction, as inside `write`; on SQLite in one visit to its thread.
 
         Args:
             work: May await nothing but statements on what it is given.
+            first: May block; runs in a thread before the transaction begins.
         """
         if not self.is_sqlite:
+            if first is not None:
+                await asyncio.to_thread(first)
             async with self.write() as conn:
                 return await work(conn)
         with self._translated():
             async with self._writing:
                 if self._transactor is None:
                     self._transactor = await sqlite.connect(self._path)
-                return await sqlite.transact(self._transactor, work, timeout_s=_TIMEOUT_S)
+                return await sqlite.transact(
+                    self._transactor, work, first=first, timeout_s=_TIMEOUT_S
+                )
 
     async def _roll_back(self, conn: AsyncConnection) -> None:
         await conn.rollback()

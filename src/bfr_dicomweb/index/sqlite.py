@@ -157,20 +157,23 @@ async def transact(
     connection: OneHopConnection,
     work: Callable[[InThread], Coroutine[Any, Any, T]],
     *,
+    first: Callable[[], None] | None = None,
     timeout_s: float = 30.0,
 ) -> T:
     """Run a transaction in one visit to the connection's thread.
 
     Args:
         work: May await nothing but statements on what it is given.
+        first: Runs there before the transaction begins.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     nap_s = 0.001
     while True:
         try:
-            return cast("T", await connection.run(partial(_transact, connection, work)))
+            return cast("T", await connection.run(partial(_transact, connection, work, first)))
         except Busy:
+            first = None  # it has been done
             if loop.time() > deadline:
                 raise sqlite3.OperationalError("database is locked") from None
         await asyncio.sleep(nap_s)
@@ -189,8 +192,12 @@ async def ask(
 
 
 def _transact(
-    connection: OneHopConnection, work: Callable[[InThread], Coroutine[Any, Any, T]]
+    connection: OneHopConnection,
+    work: Callable[[InThread], Coroutine[Any, Any, T]],
+    first: Callable[[], None] | None,
 ) -> T:
+    if first is not None:
+        first()
     if not _try_begin(connection):
         raise Busy
     try:

@@ -150,9 +150,11 @@ class Store:
     async def _commit(self, group: Sequence[_Candidate]) -> None:
         """Commit a group; when it fails, each alone, so that none fails for another."""
         try:
-            await self._run(self._flush, [one.staged.key for one in group])
             rows = [one.row for one in group]
-            added = await self._index.transact(partial(instances.add_instances, prepared=rows))
+            added = await self._index.transact(
+                partial(instances.add_instances, prepared=rows),
+                first=partial(self._flush, [one.staged.key for one in group]),
+            )
         except Exception as error:  # the border between one object's fate and another's
             await self._after_failure(group, error)
             return
