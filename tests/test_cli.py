@@ -366,9 +366,9 @@ def test_another_line_finds_the_series_of_an_example_study(demo: tuple[Live, str
 
 async def store(data: Path, file: bytes) -> None:
     archive = await Archive.open(index_url=f"sqlite:///{data}/catalogue.sqlite", data=data)
-    receiving = await archive.store.receive()
+    receiving = archive.store.receive()
     await receiving.write(file)
-    await receiving.finish()
+    await (await receiving.finish())
     await archive.close()
 
 

@@ -272,9 +272,9 @@ async def _fill_with_examples(settings: "Settings") -> str | None:
         first: Ref | None = None
         with _progress("making example studies", example_studies.OBJECTS) as step:
             for made in example_studies.example_objects():
-                receiving = await archive.store.receive()
+                receiving = archive.store.receive()
                 await receiving.write(made)
-                result = await receiving.finish()
+                result = await (await receiving.finish())
                 if result.outcome is Outcome.REFUSED:
                     raise ArchiveError(f"an example study was refused: {result.error}")
                 first = first or result.ref

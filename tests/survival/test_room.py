@@ -1,6 +1,7 @@
 """Memory stays flat, and a full disk is told plainly and harms nothing."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,23 @@ def test_ten_thousand_instances_in_one_request_do_not_grow_the_server(live: Live
     watched.sample()
     assert len(response.json()["00081199"]["Value"]) == 10_000
     assert watched.growth < GROWTH_LIMIT_MIB
+
+
+def test_senders_that_stall_keep_nobody_waiting(live: Live) -> None:
+    stalled = []
+    for _ in range(100):
+        sender = socket.create_connection(("127.0.0.1", live.port))
+        sender.sendall(
+            b"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\n"
+            b"Content-Length: 1000000\r\n\r\n" + bytes(1000)
+        )
+        stalled.append(sender)
+    body, content_type = multipart([an_object()])
+    headers = {"Content-Type": content_type}
+    response = httpx2.post(f"{live.url}/studies", content=body, headers=headers, timeout=30)
+    for sender in stalled:
+        sender.close()
+    assert response.status_code == 200
 
 
 @pytest.fixture

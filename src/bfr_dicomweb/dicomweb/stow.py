@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from bfr_dicomweb.dicom import native_model
@@ -95,14 +95,14 @@ async def _receive(request: Request, study: str | None) -> list[StoreResult]:
 async def _receive_single(
     request: Request, service: Service, study: str | None
 ) -> list[StoreResult]:
-    receiving = await service.archive.store.receive(study_instance_uid=study)
+    receiving = service.archive.store.receive(study_instance_uid=study)
     try:
         async for chunk in _limited(request, service):
             await receiving.write(chunk)
     except BaseException:
         await receiving.abort()
         raise
-    return [await receiving.finish()]
+    return [await (await receiving.finish())]
 
 
 async def _limited(request: Request, service: Service) -> AsyncIterator[bytes]:
@@ -133,8 +133,8 @@ class _Payload:
         if self._receiving is not None:
             receiving, self._receiving = self._receiving, None
             await receiving.abort()
-        if isinstance(error, ClientDisconnect) or not isinstance(error, ArchiveError | None):
-            # nobody hears the answer, but what is complete is stored all the same
+        if error is not None:
+            # nobody hears of them, but the parts that are complete are stored all the same
             await asyncio.gather(*self._tasks(), return_exceptions=True)
 
     async def take(self, chunk: bytes) -> None:
@@ -150,10 +150,10 @@ class _Payload:
                 if self._receiving is not None:
                     await self._receiving.write(event.data)
             elif isinstance(event, PartBegin):
-                await self._begin(event)
+                self._begin(event)
             elif self._receiving is not None:
                 receiving, self._receiving = self._receiving, None
-                self._results.append(receiving.finish())
+                self._results.append(await receiving.finish())
 
     def end(self) -> None:
         """The request has ended; what is not complete by now never will be."""
@@ -181,14 +181,14 @@ class _Payload:
             raise error
         self._results.append(_refusal(error))
 
-    async def _begin(self, event: PartBegin) -> None:
+    def _begin(self, event: PartBegin) -> None:
         content_type = event.headers.get("content-type", DICOM)
         try:
             media_type = MediaType.parse(content_type).name
         except InvalidRequest:
             media_type = ""
         if media_type == DICOM:
-            self._receiving = await self._store.receive(study_instance_uid=self._study)
+            self._receiving = self._store.receive(study_instance_uid=self._study)
         else:
             self._results.append(
                 _refusal(UnsupportedMediaType(f"a part is no {DICOM}: its type is not taken"))

@@ -128,14 +128,14 @@ async def import_files(
 async def _import_one(store: Store, source: Source) -> StoreResult:
     file = await asyncio.to_thread(_open, source)
     try:
-        receiving = await store.receive()
+        receiving = store.receive()
         try:
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 await receiving.write(chunk)
         except BaseException:
             await receiving.abort()
             raise
-        return await receiving.finish()
+        return await (await receiving.finish())
     finally:
         file.close()
 

@@ -49,7 +49,8 @@ AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
 # Objects up to this size are staged, read and flushed in one visit to a thread.
 BUFFER_BYTES: Final = 1 << 20
 SMALL_BYTES: Final = 1 << 15
-# Objects received or staged but not yet committed, per process: bounds memory.
+# Complete objects that are not yet committed, per process: bounds memory. Those that are still
+# arriving hold a buffer each and do not count, so that slow senders keep nobody waiting.
 IN_FLIGHT: Final = 32
 GROUP_SIZE: Final = 250
 THREADS: Final = 4
@@ -124,13 +125,12 @@ class Store:
         await self._run(self._blobs.close)
         self._threads.shutdown()
 
-    async def receive(self, *, study_instance_uid: str | None = None) -> "Receiving":
-        """Begin to receive one object; waits while too many are in flight.
+    def receive(self, *, study_instance_uid: str | None = None) -> "Receiving":
+        """Begin to receive one object.
 
         Args:
             study_instance_uid: When given, objects of other studies are refused.
         """
-        await self._slots.acquire()
         return Receiving(self, study_instance_uid)
 
     async def _run(self, call: Callable[..., T], *args: Any) -> T:
@@ -143,6 +143,10 @@ class Store:
                 group.append(self._queue.get_nowait())
             try:
                 await self._commit(group)
+            except Exception as error:  # the border: one group's trouble must not end all storing
+                log.exception("store group failed", objects=len(group))
+                for one in group:
+                    _fail(one, error)
             finally:
                 for _ in group:
                     self._queue.task_done()
@@ -187,7 +191,8 @@ class Store:
             return
         committed = [one for one in group if one.staged.key in known]
         for one in committed:
-            one.done.set_result(_result(one, instances.Outcome.STORED))
+            if not one.done.done():
+                one.done.set_result(_result(one, instances.Outcome.STORED))
         await self._run(self._blobs.settle, [one.staged.key for one in committed])
         failed = [one for one in group if one.staged.key not in known]
         if len(failed) > 1 and not isinstance(error, Unavailable):
@@ -261,15 +266,20 @@ class Receiving:
 
     async def abort(self) -> None:
         """Forget it: the rest never came."""
-        try:
-            await self._written()
-            if self._staged is not None:
-                await self._store._run(self._staged.discard)
-        finally:
-            self._store._slots.release()
+        await self._written()
+        if self._staged is not None:
+            await self._store._run(self._staged.discard)
 
-    def finish(self) -> "asyncio.Task[StoreResult]":
-        """All bytes are here; the task ends when the object is durably stored or refused."""
+    async def finish(self) -> "asyncio.Task[StoreResult]":
+        """All bytes are here; the task ends when the object is durably stored or refused.
+
+        Waits while too many are on their way, which slows a sender down to what the disk takes.
+        """
+        try:
+            await self._store._slots.acquire()
+        except BaseException:
+            await self.abort()
+            raise
         return asyncio.create_task(self._finish(), name="store-finish")
 
     async def _finish(self) -> StoreResult:
