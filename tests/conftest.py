@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import postgresql_server
@@ -15,6 +17,12 @@ from shared_data import COMPLETE
 
 # Says in the end what was left out, and makes that a failure where all of it is meant to run.
 pytest_plugins = ("plugin_left_out",)
+
+# The same examples in every run, so that a change and not chance turns a test red; the fuzz
+# session, which sets the time to search, searches anew each time.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+if "BFR_TEST_FUZZ_SECONDS" not in os.environ:
+    hypothesis.settings.load_profile("repeatable")
 
 _NUMBERS = itertools.count(1)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+NO_DCMTK = "DCMTK is not installed: apt-get install dcmtk"
+NO_SAMPLES = "the shared sample files (../shared/data) are not beside this checkout"
 COMPLETE = os.environ.get("BFR_TEST_COMPLETE") == "1"
 
 
@@ -13,10 +15,9 @@ def require_shared_data() -> None:
     """Skip with a plain reason, or fail when the run is meant to be complete."""
     if SHARED.is_dir():
         return
-    reason = "the shared sample files (../shared/data) are not beside this checkout"
     if COMPLETE:
-        pytest.fail(reason)
-    pytest.skip(reason)
+        pytest.fail(NO_SAMPLES)
+    pytest.skip(NO_SAMPLES)
 
 
 def dicom_files(*globs: str) -> list[Path]:

@@ -239,7 +239,9 @@ SAMPLES = dicom_files(
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name[:40])
-@pytest.mark.skipif(which("dcm2xml") is None, reason="DCMTK is not installed")
+@pytest.mark.skipif(
+    which("dcm2xml") is None, reason="DCMTK is not installed: apt-get install dcmtk"
+)
 def test_the_document_says_what_dcmtk_says(path: Path, tmp_path: Path) -> None:
     target = tmp_path / "dcmtk.xml"
     # +Ca: text without a declared character set is Latin-1

@@ -572,7 +572,9 @@ def test_one_bit_frames_are_the_same_in_every_codec(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", transfer_syntax_files(".4.51", ".4.53", ".4.57", ".4.70"), ids=short_name
 )
-@pytest.mark.skipif(which("dcmdjpeg") is None, reason="DCMTK is not installed")
+@pytest.mark.skipif(
+    which("dcmdjpeg") is None, reason="DCMTK is not installed: apt-get install dcmtk"
+)
 def test_jpeg_frames_are_those_of_dcmtk(path: Path, tmp_path: Path) -> None:
     target = tmp_path / "native.dcm"
     subprocess.run(["dcmdjpeg", "+cn", "+px", path, target], check=True, capture_output=True)

@@ -519,7 +519,9 @@ def test_every_sample_is_refused_or_says_the_same_afterwards(path: Path) -> None
     ),
     ids=lambda path: path.name[:48],
 )
-@pytest.mark.skipif(which("dcmconv") is None, reason="DCMTK is not installed")
+@pytest.mark.skipif(
+    which("dcmconv") is None, reason="DCMTK is not installed: apt-get install dcmtk"
+)
 def test_uncompressed_samples_read_like_what_dcmtk_makes_of_them(
     path: Path, tmp_path: Path
 ) -> None:
@@ -540,7 +542,9 @@ def without_vrs(attributes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.skipif(which("dcmdump") is None, reason="DCMTK is not installed")
+@pytest.mark.skipif(
+    which("dcmdump") is None, reason="DCMTK is not installed: apt-get install dcmtk"
+)
 @pytest.mark.parametrize(
     "path",
     dicom_files("by_transfer_syntax/*.5_rle/*", "by_transfer_syntax/*.4.90*/*", "odd/JPEGwith*"),

@@ -23,7 +23,7 @@ import frame_oracles as oracles
 from http_described import deviation
 from live import Live, running
 from objects import multipart
-from shared_data import SHARED, dicom_files, require_shared_data
+from shared_data import NO_DCMTK, SHARED, dicom_files, require_shared_data
 
 DICOM, OCTETS = "application/dicom", "application/octet-stream"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -387,7 +387,7 @@ def test_decoded_frames_are_those_of_other_decoders(samples: Samples, path: Path
         response = samples.get(f"{samples.url(path)}/frames/{index + 1}", DECODED)
         expected = oracles.decoded_frame(path, index)
         if expected is None:
-            pytest.skip("DCMTK is not installed: apt-get install dcmtk")
+            pytest.skip(NO_DCMTK)
         near = lossy and oracles.is_near(response.content, expected, oracles.dataset_of(path))
         assert near or response.content == expected, index
 

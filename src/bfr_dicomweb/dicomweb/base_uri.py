@@ -15,7 +15,7 @@ _HOST: Final = re.compile(
     rf"(?::(?P<port>{_PORT}))?"
 )
 _ONLY_PORT: Final = re.compile(_PORT)
-_PREFIX: Final = re.compile(r"(?:/[0-9A-Za-z._~!$&'()*+,;=:@%-]+)+")
+_PREFIX: Final = re.compile(r"(?:/[0-9A-Za-z._~!$&'()*+,;=:%-]+)+")
 _PAIR: Final = re.compile(
     r'[ \t]*([0-9A-Za-z!#$%&\'*+.^_`|~-]+)=([0-9A-Za-z!#$%&\'*+.^_`|~:\[\]-]+|"[^"\\]*")[ \t]*'
 )
