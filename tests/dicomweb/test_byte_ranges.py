@@ -10,7 +10,6 @@ from bfr_dicomweb.dicomweb.byte_ranges import (
     ByteRange,
     first_match,
     not_modified,
-    precondition_holds,
     requested,
 )
 from bfr_dicomweb.errors import RangeNotSatisfiable
@@ -162,18 +161,3 @@ def test_a_weak_entity_tag_of_ours_is_compared_weakly() -> None:
 
 def test_the_entity_tag_that_the_client_has_is_found_among_the_codings() -> None:
     assert first_match('"7-gzip"', ('"7"', '"7-zstd"', '"7-gzip"')) == '"7-gzip"'
-
-
-@pytest.mark.parametrize("if_match", [None, "*", '"7"', '"1", "7"'])
-def test_if_match_holds_for_what_is_stored(if_match: str | None) -> None:
-    assert precondition_holds(if_match, ETAG)
-
-
-@pytest.mark.parametrize("if_match", ['"8"', 'W/"7"', "7", ""])
-def test_if_match_fails_for_another_version(if_match: str) -> None:
-    assert not precondition_holds(if_match, ETAG)
-
-
-@pytest.mark.parametrize("if_match", ["*", '"7"'])
-def test_if_match_fails_where_nothing_is_stored(if_match: str) -> None:
-    assert not precondition_holds(if_match, None)

@@ -11,11 +11,9 @@ from bfr_dicomweb.dicomweb.byte_ranges import first_match
 from bfr_dicomweb.dicomweb.compression import (
     OFF_LOOP_BYTES,
     SMALLEST_BYTES,
-    accepts,
     coded_etag,
     coding_for,
     coding_headers,
-    compressible,
     encode,
     encode_off_loop,
     etags,
@@ -89,47 +87,6 @@ def test_the_gzip_header_holds_no_time() -> None:
 async def test_off_the_loop_the_result_is_the_same(size: int) -> None:
     body = (BODY * (size // len(BODY) + 1))[:size]
     assert await encode_off_loop(body, "gzip") == encode(body, "gzip")
-
-
-@pytest.mark.parametrize(
-    "media_type",
-    [
-        "application/dicom+json",
-        "application/json; charset=utf-8",
-        "application/dicom+xml",
-        "application/fhir+json",
-        "application/vnd.sun.wadl+xml",
-        "Text/HTML",
-        "text/plain;charset=utf-8",
-    ],
-)
-def test_text_is_compressible(media_type: str) -> None:
-    assert compressible(media_type)
-
-
-@pytest.mark.parametrize(
-    "media_type",
-    [
-        'multipart/related; type="application/dicom+xml"',
-        "application/dicom",
-        "application/octet-stream",
-        "application/octet-stream; note=x+json",
-        "application/pdf",
-        "image/jpeg",
-        "image/jp2",
-        "video/mp4",
-        "multipart/byteranges",
-        "",
-    ],
-)
-def test_pixels_and_files_are_not_compressible(media_type: str) -> None:
-    assert not compressible(media_type)
-
-
-@pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_a_kept_coding_is_sent_only_where_it_is_accepted(coding: str) -> None:
-    assert accepts(coding, coding)
-    assert not accepts(coding, f"{coding};q=0, *")
 
 
 def test_every_coding_has_its_own_entity_tag() -> None:

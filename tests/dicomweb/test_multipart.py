@@ -18,7 +18,6 @@ from bfr_dicomweb.dicomweb.multipart import (
     boundary_for,
     boundary_of,
     closing,
-    content_length,
     content_type_of,
     new_boundary,
     part_header,
@@ -207,12 +206,6 @@ def test_the_standard_library_reads_what_is_written() -> None:
     parser = email.parser.BytesParser(policy=email.policy.HTTP)
     message = parser.parsebytes(header.encode() + body_of(b"one", b"two", boundary=boundary))
     assert [part.get_payload(decode=True) for part in message.iter_parts()] == [b"one", b"two"]
-
-
-def test_the_length_is_known_before_the_data_is_read() -> None:
-    headers = [part_header("b", "application/dicom", length=size) for size in (3, 0)]
-    body = headers[0] + b"one" + PART_END + headers[1] + PART_END + closing("b")
-    assert content_length("b", zip(headers, (3, 0), strict=True)) == len(body)
 
 
 def test_a_part_header_has_its_fields_in_the_standards_spelling() -> None:

@@ -114,6 +114,18 @@ def test_another_payload_type_is_415(client: httpx2.Client) -> None:
     assert response.status_code == 415
 
 
+def test_a_payload_without_a_type_is_415_and_told_which_are_taken(client: httpx2.Client) -> None:
+    response = client.post("/studies", content=an_object())
+    assert response.status_code == 415
+    assert "application/dicom" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("malformed", ["application/dicom;;x", "nonsense", "multipart/related;="])
+def test_a_malformed_payload_type_is_a_client_error(client: httpx2.Client, malformed: str) -> None:
+    response = client.post("/studies", content=b"x", headers={"Content-Type": malformed})
+    assert response.status_code in (400, 415)
+
+
 def test_another_part_type_is_415(client: httpx2.Client) -> None:
     body = b"--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--\r\n"
     response = client.post(

@@ -78,15 +78,6 @@ def not_modified(if_none_match: str | None, etag: str) -> bool:
     return first_match(if_none_match, (etag,)) is not None
 
 
-def precondition_holds(if_match: str | None, etag: str | None) -> bool:
-    """Whether If-Match, compared strongly, allows the request; `etag` None: nothing is stored."""
-    if if_match is None:
-        return True
-    if if_match.strip(" \t") == "*":
-        return etag is not None
-    return any(not weak and opaque == etag for weak, opaque in _ENTITY_TAG.findall(if_match))
-
-
 def _may_range(if_range: str | None, etag: str) -> bool:
     # dates never match: nothing here is sent with Last-Modified
     return if_range is None or (if_range.strip(" \t") == etag and not etag.startswith("W/"))

@@ -24,14 +24,7 @@ _ZSTD_LEVEL: Final = 1
 
 # the better first: of equal weight zstd is smaller
 _CODINGS: Final = (ZSTD, GZIP)
-_TEXTUAL: Final = frozenset({"application/json", "application/xml", "application/xhtml+xml"})
 _MAX_ACCEPT_ENCODING: Final = 1024
-
-
-def compressible(media_type: str) -> bool:
-    """Whether bodies of this media type (with or without parameters) are compressed."""
-    name = media_type.split(";", 1)[0].strip().lower()
-    return name in _TEXTUAL or name.startswith("text/") or name.endswith(("+json", "+xml"))
 
 
 @lru_cache(maxsize=512)
@@ -42,11 +35,6 @@ def coding_for(accept_encoding: str | None) -> str | None:
     weight = _weight(best, weights)
     # a client that would rather have identity says so with a weight
     return best if weight and weight >= weights.get("identity", 0) else None
-
-
-def accepts(coding: str, accept_encoding: str | None) -> bool:
-    """Whether a body that is kept in this coding may be sent as it is."""
-    return _weight(coding, _weights(accept_encoding)) > 0
 
 
 def encode(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]:

@@ -11,7 +11,7 @@ header block are found by the same searches as all others: `\n--boundary` and `\
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
@@ -284,9 +284,3 @@ def part_header(
 
 def closing(boundary: str) -> bytes:
     return f"--{boundary}--\r\n".encode("ascii")
-
-
-def content_length(boundary: str, parts: Iterable[tuple[bytes, int]]) -> int:
-    """Bytes of the whole payload: per part its header as written, and its length in bytes."""
-    written = sum(len(header) + length + len(PART_END) for header, length in parts)
-    return written + len(closing(boundary))

@@ -49,6 +49,7 @@ FAILURE_REASON: Final[dict[type[ArchiveError], int]] = {
 }
 # Warning Reason (0008,1196), PS3.18 section I.2.1, by the finding that calls for it.
 WARNING_REASON: Final = {"sop-class-mismatch": 0xB007}
+TAKEN: Final = f'taken here: multipart/related; type="{DICOM}", or {DICOM}'
 ERROR_COMMENT_LENGTH: Final = 64  # VR LO, PS3.5 Table 6.2-1
 
 _ANSWERS: Final = (Offer(DICOM_JSON, is_default=True), Offer(DICOM_XML))
@@ -78,12 +79,14 @@ async def store_instances(request: Request) -> Response:
 
 async def _receive(request: Request, study: str | None) -> list[StoreResult]:
     service = service_of(request)
-    content_type = request.headers.get("content-type", "")
-    if MediaType.parse(content_type).name == DICOM if content_type else False:
+    content_type = request.headers.get("content-type")
+    if content_type is None:
+        raise UnsupportedMediaType(f"there is no Content-Type; {TAKEN}")
+    if content_type.split(";", 1)[0].strip().lower() == DICOM:
         return await _receive_single(request, service, study)
     root_type, boundary = boundary_of(content_type)
     if root_type not in ("", DICOM):
-        raise UnsupportedMediaType(f'taken here: multipart/related; type="{DICOM}", or {DICOM}')
+        raise UnsupportedMediaType(TAKEN)
     payload = _Payload(service, study, MultipartReader(boundary))
     async with payload:
         async for chunk in _limited(request, service):
