@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
-from bfr_dicomweb.dicom import attributes, identity_numbers, matching, person_names
+from bfr_dicomweb import identity_numbers
+from bfr_dicomweb.dicom import attributes, matching, person_names
 from bfr_dicomweb.dicom.attributes import Attributes, first_text, texts_of, values_of
 
 SEPARATOR: Final = "\x1f"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bfr_dicomweb.dicom import identity_numbers, matching, person_names
+from bfr_dicomweb import identity_numbers
+from bfr_dicomweb.dicom import matching, person_names
 from bfr_dicomweb.dicom.matching import (
     AnyOf,
     Empty,

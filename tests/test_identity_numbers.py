@@ -4,8 +4,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from bfr_dicomweb.dicom import identity_numbers
-from bfr_dicomweb.dicom.identity_numbers import canonical, match_keys, variants
+from bfr_dicomweb import identity_numbers
+from bfr_dicomweb.identity_numbers import canonical, match_keys, variants
 
 TODAY = date(2026, 11, 23)
 

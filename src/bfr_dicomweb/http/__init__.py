@@ -1,0 +1,1 @@
+"""What every HTTP door shares: the border of the application and the URLs it gives."""

@@ -1,0 +1,1 @@
+"""Orders, exams, reports and patients: what was said of them, and what follows from it."""
