@@ -17,9 +17,9 @@ from uvicorn.supervisors import Multiprocess
 from bfr_dicomweb import logs
 from bfr_dicomweb import settings as settings_module
 from bfr_dicomweb.dicomweb import endpoints
-from bfr_dicomweb.dicomweb.border import Border
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.errors import NotFound
+from bfr_dicomweb.http.border import Border
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.settings import Settings, SettingsError
 

@@ -11,6 +11,7 @@
         Gone                    it was stored here once and has been deleted
       Conflict                  the request contradicts what is stored
         DifferentDuplicate      the SOP Instance UID is taken by other bytes
+        PreconditionFailed      it is no longer, or not yet, what the request demands
       NotAcceptable             no representation that the client accepts can be made
         UndecodablePixelData    the stored pixel data cannot be decoded
       UnsupportedMediaType      the payload has a media type that the transaction does not take
@@ -74,6 +75,10 @@ class Conflict(ArchiveError):
 
 class DifferentDuplicate(Conflict):
     """The SOP Instance UID is taken by an object with other bytes; the first is kept."""
+
+
+class PreconditionFailed(Conflict):
+    """The target is no longer, or not yet, what the request demands of it (If-Match)."""
 
 
 class NotAcceptable(ArchiveError):

@@ -6,8 +6,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from bfr_dicomweb.dicomweb.border import HTTP_STATUS
 from bfr_dicomweb.errors import ArchiveError
+from bfr_dicomweb.http.border import HTTP_STATUS
 from live import Live
 from objects import an_object, multipart, uid
 

@@ -28,10 +28,11 @@ from bfr_dicomweb.dicom.matching import (
     parse_search,
 )
 from bfr_dicomweb.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, Codec, TransferSyntax
-from bfr_dicomweb.dicomweb import border, byte_ranges, multipart, stow, wado
+from bfr_dicomweb.dicomweb import byte_ranges, multipart, stow, wado
 from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS, ROOT
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.errors import ArchiveError, InvalidQuery
+from bfr_dicomweb.http import border
 from bfr_dicomweb.refs import Level
 from bfr_dicomweb.services import retrieve, store
 

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from bfr_dicomweb.dicom.media_types import Accept
-from bfr_dicomweb.dicomweb import base_uri
 from bfr_dicomweb.errors import InvalidQuery, InvalidRequest
+from bfr_dicomweb.http import base_uri
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.store import is_uid

@@ -7,7 +7,7 @@ template of its path, never by the path itself or its query.
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -32,6 +32,7 @@ HTTP_STATUS: Final[dict[type[errors.ArchiveError], int]] = {
     errors.StudyMismatch: 409,
     errors.NotFound: 404,
     errors.Gone: 410,
+    errors.PreconditionFailed: 412,
     errors.Conflict: 409,
     errors.DifferentDuplicate: 409,
     errors.NotAcceptable: 406,
@@ -73,23 +74,56 @@ RECEIVED: Final = Counter("bfr_http_received_bytes_total", "Payload bytes receiv
 
 log = structlog.get_logger("http")
 
+# How a door tells an error: status, detail, the error if it was expected, and the request's id
+# become a media type and a payload.
+Reporter = Callable[[int, str, errors.ArchiveError | None, str], tuple[str, bytes]]
+
+
+def problem_details(
+    status: int, detail: str, error: errors.ArchiveError | None, request_id: str
+) -> tuple[str, bytes]:
+    """A Status Report (PS3.18 section 8.6.3) as problem details (RFC 9457)."""
+    del error
+    report: dict[str, Any] = {
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request": request_id,
+    }
+    return "application/problem+json", orjson.dumps(report)
+
 
 class Border:
     """Wraps the router.
 
     Args:
         cors_origins: Origins that may read beside those of this machine; "*" is any.
+        reporters: How errors are told below a path; problem details elsewhere.
     """
 
-    def __init__(self, app: ASGIApp, *, cors_origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        cors_origins: Sequence[str] = (),
+        reporters: Mapping[str, Reporter] | None = None,
+    ) -> None:
         self._app = app
         self._origins = frozenset(cors_origins)
+        self._reporters = dict(reporters or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(self._app, scope, receive, send, self._allowed_origin(scope)).run()
+        origin, reporter = self._allowed_origin(scope), self._reporter(scope["path"])
+        await _Exchange(self._app, scope, receive, send, origin, reporter).run()
+
+    def _reporter(self, path: str) -> Reporter:
+        for below, reporter in self._reporters.items():
+            if path == below or path.startswith(below + "/"):
+                return reporter
+        return problem_details
 
     def _allowed_origin(self, scope: Scope) -> str | None:
         """The Origin of the request when its page may read the answer."""
@@ -109,9 +143,16 @@ class _Exchange:
     """One request and its answer."""
 
     def __init__(
-        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, origin: str | None
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        origin: str | None,
+        reporter: Reporter,
     ) -> None:
         self._app, self._scope, self._origin = app, scope, origin
+        self._reporter = reporter
         self._receive_raw, self._send_raw = receive, send
         self._headers = Headers(scope=scope)
         given = self._headers.get("x-request-id", "")
@@ -168,23 +209,17 @@ class _Exchange:
     async def _report(
         self, status: int, detail: str, error: errors.ArchiveError | None = None
     ) -> None:
-        """A Status Report (PS3.18 section 8.6.3) as problem details (RFC 9457)."""
         if self._status:
             raise ConnectionAbortedError(detail)  # headers are out: break the connection
-        report: dict[str, Any] = {
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            "request": self._id,
-        }
-        headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+        media_type, report = self._reporter(status, detail, error, self._id)
+        headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
         if isinstance(error, errors.NotAllowed):
             headers["Allow"] = ", ".join(error.allowed)
         if isinstance(error, errors.RangeNotSatisfiable):
             headers["Content-Range"] = f"bytes */{error.size_bytes}"
         if isinstance(error, errors.Unavailable):
             headers["Retry-After"] = RETRY_AFTER_SECONDS
-        await self._answer(status, headers, orjson.dumps(report))
+        await self._answer(status, headers, report)
 
     async def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfr_dicomweb.dicomweb.base_uri import base_uri
+from bfr_dicomweb.http.base_uri import base_uri
 
 LOOPBACK = ("127.0.0.1", 8042)
 
