@@ -32,8 +32,17 @@ class Live:
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = self.origin + "/dicomweb"
-        self.settings = dict(settings or {})
+        # other tests run servers at the same time; those that want HL7 v2 name a port
+        self.settings = {"mllp": "off"} | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def fhir(self) -> str:
+        return self.origin + "/fhir"
+
+    @property
+    def mllp_port(self) -> int:
+        return int(self.settings["mllp"].rpartition(":")[2])
 
     @property
     def pid(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from live import running
+from live import free_port, running
 from objects import a_series, an_object, uid
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -110,3 +110,33 @@ def test_retrieve_can_be_repeated(
     ended = run("retrieve", url, study_uid, tmp_path)
 
     assert ended.stdout == f"3 instances in {tmp_path}\n"
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    mllp = f"127.0.0.1:{free_port()}"
+    with running(tmp_path_factory.mktemp("orders"), {"mllp": mllp}) as live:
+        return run("order_life", live.fhir, "--mllp", mllp)
+
+
+def test_the_life_of_an_order_is_followed_to_its_end(
+    life: subprocess.CompletedProcess[str],
+) -> None:
+    statuses = [
+        line.split()[1] for line in life.stdout.splitlines() if line.startswith("    status:")
+    ]
+
+    assert (statuses, life.stderr) == (
+        ["received", "booked", "started", "performed", "signed", "addendum"],
+        "",
+    )
+
+
+def test_the_life_of_an_order_ends_with_what_happened(
+    life: subprocess.CompletedProcess[str],
+) -> None:
+    _, told = life.stdout.split("what happened:\n")
+
+    assert [line.split()[1] for line in told.splitlines()] == [
+        *("addendum", "signed", "performed", "started", "booked", "received")
+    ]

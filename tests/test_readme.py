@@ -126,6 +126,7 @@ def test_every_command_of_the_program_is_shown() -> None:
         command.name or (command.callback.__name__ if command.callback else "")
         for command in cli.cli.registered_commands
     }
+    commands |= {"hl7" for group in cli.cli.registered_groups}
 
     assert commands == set(re.findall(r"^bfr-dicomweb (\w+)", README, re.MULTILINE))
 

@@ -2,8 +2,10 @@
 
     ArchiveError
       InvalidRequest            the request breaks a rule of the standard; says which
-        InvalidQuery            a query parameter breaks PS3.18 section 8.3
+        InvalidQuery            a query parameter breaks PS3.18 section 8.3, or FHIR's search
+          TooCostly             the search would look at more than is allowed; says what to do
         InvalidMultipart        the payload breaks PS3.18 section 8.6.1.2 or RFC 2046
+        InvalidMessage          an HL7 v2 message cannot be taken; says where and why
       InvalidObject             the bytes are no storable PS3.10 file; says why
         UnidentifiableObject    a UID that says what and whose it is, is missing or malformed
         StudyMismatch           the object belongs to another study than the request names
@@ -37,7 +39,7 @@ class InvalidRequest(ArchiveError):
 
 
 class InvalidQuery(InvalidRequest):
-    """A query parameter breaks PS3.18 section 8.3."""
+    """A query parameter breaks PS3.18 section 8.3 or FHIR R4 section 3.1.1."""
 
     def __init__(self, parameter: str, reason: str) -> None:
         super().__init__(f"{parameter}: {reason}")
@@ -45,8 +47,47 @@ class InvalidQuery(InvalidRequest):
         self.reason = reason
 
 
+class TooCostly(InvalidQuery):
+    """The search would look at more than is allowed; the text says what to do."""
+
+
 class InvalidMultipart(InvalidRequest):
     """The payload breaks PS3.18 section 8.6.1.2 or RFC 2046."""
+
+
+class InvalidMessage(InvalidRequest):
+    """An HL7 v2 message cannot be taken.
+
+    Attributes:
+        code: What is wrong, as in HL7 table 0357: 100 segment sequence, 101 required field missing,
+            102 data type, 103 table value not found, 200 unsupported message type, 201 unsupported
+            event, 202 unsupported processing id, 203 unsupported version, 204 unknown key,
+            207 application internal error.
+        segment: Name of the segment at fault, "" when the message as a whole is.
+        sequence: Which of the segments of that name, from 1.
+        field: From 1; 0 when the segment as a whole is at fault.
+        component: From 1; 0 when the field as a whole is at fault.
+        rejected: Nothing in the contents is wrong: messages like this one are not taken (AR).
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        code: int = 207,
+        segment: str = "",
+        sequence: int = 1,
+        field: int = 0,
+        component: int = 0,
+        rejected: bool | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.segment = segment
+        self.sequence = sequence
+        self.field = field
+        self.component = component
+        self.rejected = 200 <= code <= 203 if rejected is None else rejected
 
 
 class InvalidObject(ArchiveError):

@@ -18,6 +18,7 @@ PREFIX: Final = "BFR_"
 # Variables of the test suite share the prefix; the server does not read them.
 TEST_PREFIX: Final = "BFR_TEST_"
 CONFIG_VARIABLE: Final = "BFR_CONFIG"
+OFF: Final = "off"
 
 
 class SettingsError(Exception):
@@ -29,7 +30,12 @@ class Settings(BaseSettings):
 
     data: Path = Field(Path("bfr-data"), description="Folder of the stored objects.")
     http: str = Field("127.0.0.1:8080", description="Address of the HTTP door, HOST:PORT.")
-    only: Literal["http"] | None = Field(None, description="Run this door alone.")
+    mllp: str = Field(
+        "127.0.0.1:2575", description="Address of the HL7 v2 door (MLLP), HOST:PORT, or off."
+    )
+    only: Literal["http", "mllp", "dispatcher"] | None = Field(
+        None, description="Run this part alone."
+    )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Processes that answer HTTP."
     )
@@ -62,8 +68,29 @@ class Settings(BaseSettings):
     max_query_length: Annotated[int, Field(ge=1000)] = Field(
         32_768, description="Longest query string, in characters."
     )
+    max_message_bytes: Annotated[int, Field(ge=1)] = Field(
+        32 << 20, description="Largest HL7 v2 message and largest FHIR payload."
+    )
     max_frame_bytes: Annotated[int, Field(ge=1)] = Field(
         1 << 30, description="Largest decoded frame."
+    )
+    exchange: Path | None = Field(
+        None,
+        description="TOML file of HL7 v2 senders and receivers; taken over when it has changed.",
+    )
+    mllp_certificate: Path | None = Field(
+        None, description="Certificate chain (PEM) of the HL7 v2 door; with it, it speaks TLS."
+    )
+    mllp_key: Path | None = Field(None, description="Private key (PEM) of that certificate.")
+    mllp_client_ca: Path | None = Field(
+        None, description="Authorities (PEM) of the certificates that senders must then show."
+    )
+    viewer_url: str | None = Field(
+        None, description="URL of a viewer, to which /IHEInvokeImageDisplay leads."
+    )
+    notified_hosts: list[str] = Field(
+        default_factory=list,
+        description='Hosts to which FHIR subscriptions may be delivered; "*" is any.',
     )
     reserve_bytes: Annotated[int, Field(ge=0)] = Field(
         64 << 20, description="Free disk space below which nothing more is stored."
@@ -81,7 +108,14 @@ class Settings(BaseSettings):
         split_address(address)
         return address
 
-    @field_validator("public_url")
+    @field_validator("mllp")
+    @classmethod
+    def _has_host_and_port_or_is_off(cls, address: str) -> str:
+        if address != OFF:
+            split_address(address)
+        return address
+
+    @field_validator("public_url", "viewer_url")
     @classmethod
     def _is_absolute(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
@@ -95,6 +129,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"http: {host} is no loopback address, and without authentication anyone who "
                 "reaches it could read every image; set allow_unauthenticated to do it anyway"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_who_sends(self) -> Self:
+        if (self.mllp_certificate is None) != (self.mllp_key is None):
+            raise ValueError("mllp_certificate and mllp_key belong together")
+        if self.mllp_client_ca is not None and self.mllp_certificate is None:
+            raise ValueError("mllp_client_ca needs mllp_certificate: without TLS nobody shows any")
+        if self.mllp == OFF or self.allow_unauthenticated or self.mllp_client_ca is not None:
+            return self
+        host, _ = split_address(self.mllp)
+        if not is_loopback(host):
+            raise ValueError(
+                f"mllp: {host} is no loopback address, and without mllp_client_ca anyone who "
+                "reaches it could send messages; set allow_unauthenticated to do it anyway"
             )
         return self
 
@@ -115,6 +165,10 @@ class Settings(BaseSettings):
     @property
     def http_address(self) -> tuple[str, int]:
         return split_address(self.http)
+
+    @property
+    def mllp_address(self) -> tuple[str, int] | None:
+        return None if self.mllp == OFF else split_address(self.mllp)
 
     @property
     def index_url(self) -> str:

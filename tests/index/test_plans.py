@@ -122,3 +122,26 @@ def is_a_scan(step: str) -> bool:
     in_order = table in ("s", "i")
     derived = table in {"p", "b", "u", "v", "c", "f", "json_each", "counter"} or "(" in table
     return not (in_order or derived or any(word in step for word in allowed))
+
+
+@pytest.mark.parametrize(
+    ("level", "ref"),
+    [
+        (SearchLevel.STUDY_SERIES, Ref("2.25.1")),
+        (SearchLevel.STUDY_INSTANCES, Ref("2.25.1")),
+        (SearchLevel.SERIES_INSTANCES, Ref("2.25.1", "2.25.1.1")),
+    ],
+    ids=lambda value: value.name if isinstance(value, SearchLevel) else "",
+)
+def test_nothing_below_a_study_is_sorted(
+    filled: tuple[Catalogue, Path], monkeypatch: pytest.MonkeyPatch, level: SearchLevel, ref: Ref
+) -> None:
+    catalogue, path = filled
+    asked = record(monkeypatch)
+
+    catalogue.search(level=level, ref=ref)
+
+    with sqlite3.connect(path) as raw:
+        steps = [step for sql in asked for step in explain(raw, sql)]
+    raw.close()
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps

@@ -131,6 +131,7 @@ class Search:
     offset: int = 0
     timezone_minutes: int | None = None
     ignored: tuple[str, ...] = ()  # names of parameters that are not supported
+    order_numbers: tuple[str, ...] = ()  # of orders that the studies must all answer
 
     @property
     def returned_tags(self) -> frozenset[str]:
@@ -169,6 +170,10 @@ SERIES_KEYS: Final = _paths("""
 INSTANCE_KEYS: Final = _paths("""
     SOPClassUID SOPInstanceUID InstanceNumber ContentDate ContentTime AcquisitionDate
     AcquisitionTime AcquisitionDateTime NumberOfFrames Rows Columns
+""")
+# Matched by the orders that studies are linked to, whatever the objects say.
+ORDER_KEYS: Final = _paths("""
+    PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest
 """)
 LEVEL_OF_KEY: Final[dict[Path, Level]] = {
     **dict.fromkeys(STUDY_KEYS, Level.STUDY),
@@ -247,11 +252,14 @@ def parse_search(
     fuzzy, empty, multiple = (_switch(sorted_out.named, name) for name in _SWITCHES)
     zone = _timezone(sorted_out.values)
     keys: list[Key] = []
+    order_numbers: list[str] = []
     include, include_all = _include(sorted_out.include)
     for path, (name, value) in sorted_out.values.items():
         match = _match(name, path, value, _Modes(fuzzy, empty, multiple, zone))
         if isinstance(match, Universal):
             include.append(path)
+        elif path in ORDER_KEYS and Level.STUDY in level.key_levels:
+            order_numbers.append(_order_number(name, match))
         elif LEVEL_OF_KEY.get(path) in level.key_levels or path in PATIENT_KEYS:
             keys.append(Key(path, match))
         else:
@@ -266,7 +274,14 @@ def parse_search(
         offset=_uint(sorted_out.named, "offset", 0),
         timezone_minutes=zone,
         ignored=tuple(sorted_out.ignored),
+        order_numbers=tuple(order_numbers),
     )
+
+
+def _order_number(name: str, match: Match) -> str:
+    if not isinstance(match, Single):
+        raise InvalidQuery(name, "must be one order number, without wildcards")
+    return match.value
 
 
 def _sort_out(params: Sequence[tuple[str, str]]) -> _Parameters:

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM
-from bfr_dicomweb.dicomweb import health, qido, stow, wado
+from bfr_dicomweb.dicomweb import health, image_display, qido, stow, wado
 from bfr_dicomweb.errors import NotAllowed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -170,6 +170,26 @@ ENDPOINTS: Final = (
             ("bulkdata", wado.retrieve_bulkdata),
             ("pixeldata", wado.retrieve_pixel_data),
         )
+    ),
+    Endpoint(
+        method="GET",
+        path="/IHEInvokeImageDisplay",
+        handler=image_display.invoke_image_display,
+        transaction="Invoke Image Display",
+        section="",
+        summary="Open studies in the configured viewer (IHE RAD-106)",
+        produces=(PROBLEM,),
+        statuses=(302, 400, 404, 409, 503),
+        query=(
+            Param("requestType", meaning="PATIENT or STUDY."),
+            Param("studyUID", meaning="Study Instance UIDs, separated by commas."),
+            Param("accessionNumber", meaning="Accession numbers, separated by commas."),
+            Param("patientID", meaning="id^^^namespace&oid&ISO, or the number alone."),
+            Param("mostRecentResults", "integer", "Most studies of the patient; 0 is all."),
+            Param("modalitiesInStudy", meaning="Modalities, separated by commas."),
+            Param("lowerDateTime", meaning="Not older than this."),
+            Param("upperDateTime", meaning="Not newer than this."),
+        ),
     ),
     _plain("/health/live", health.live, "Is the process alive", "application/json", 200),
     _plain("/health/ready", health.ready, "May requests come", "application/json", 200, 503),

@@ -25,7 +25,7 @@ PATH_PARAMETERS: Final = {
 UID_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]+([.][0-9]+)*$", "maxLength": 64}
 FRAMES_SCHEMA: Final = {"type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$"}
 # Bodies of these have none of the media types that the endpoint produces.
-EMPTY_STATUSES: Final = frozenset({204, 304})
+EMPTY_STATUSES: Final = frozenset({204, 302, 304})
 PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 

@@ -22,6 +22,7 @@ class Service:
     max_results: int = 1000
     max_request_bytes: int | None = None
     max_query_length: int = 32_768
+    viewer_url: str | None = None
 
 
 def service_of(request: Request) -> Service:

@@ -26,7 +26,9 @@ from bfr_dicomweb import errors
 HTTP_STATUS: Final[dict[type[errors.ArchiveError], int]] = {
     errors.InvalidRequest: 400,
     errors.InvalidQuery: 400,
+    errors.TooCostly: 400,
     errors.InvalidMultipart: 400,
+    errors.InvalidMessage: 400,
     errors.InvalidObject: 400,
     errors.UnidentifiableObject: 400,
     errors.StudyMismatch: 409,

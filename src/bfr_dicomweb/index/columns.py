@@ -107,6 +107,9 @@ INSTANCE: Final = _columns("""
     bits_allocated              BitsAllocated                   INTEGER
 """)
 
+# Modalities of documents that people read: the newest comes first, after all images.
+REPORT_MODALITIES: Final = frozenset({"SR", "DOC"})
+MODALITY: Final = "00080060"
 TIMEZONE: Final = "00080201"
 MODALITIES_IN_STUDY: Final = "00080061"
 SOP_CLASSES_IN_STUDY: Final = "00080062"
@@ -186,6 +189,32 @@ def _integer(text: str, absent: int | None) -> int | None:
     except ValueError:
         return absent
     return number if -NO_NUMBER <= number < NO_NUMBER else absent
+
+
+_INVERTED: Final = str.maketrans("0123456789", "9876543210")
+_MOMENT_DIGITS: Final = 20
+
+
+def report_place(modality: str, date: str, time: str, number: int) -> str:
+    """Where a report stands among others in ascending order: newest and highest number first.
+
+    Empty, and so before all reports, for what is no report. Moments without a date come last.
+    """
+    if modality not in REPORT_MODALITIES:
+        return ""
+    moment = date + time.replace(".", "") if date else ""
+    digits = f"{moment:0<{_MOMENT_DIGITS}}".translate(_INVERTED)
+    return digits + _inverted_number(number)
+
+
+def place_of_series(newest: str, number: int) -> str:
+    """Where a series of reports stands: by its newest report's place, then by its own number."""
+    return newest[:_MOMENT_DIGITS] + _inverted_number(number) if newest else ""
+
+
+def _inverted_number(number: int) -> str:
+    # no number comes after every number
+    return f"{2 * NO_NUMBER if number == NO_NUMBER else NO_NUMBER - number:010d}"
 
 
 def wrapped(values: Iterable[str]) -> str:

@@ -274,9 +274,12 @@ def _patient_id(match: Match, parameters: Parameters) -> str:
 
 
 def _uids(column: str, match: Match, parameters: Parameters) -> str:
-    if isinstance(match, AnyOf):
-        return f"{column} {parameters.add_list(match.values)}"
-    return NEVER
+    if not isinstance(match, AnyOf):
+        return NEVER
+    if len(match.values) == 1:
+        # of one study an index gives the order; of a list, even of one, nothing does
+        return f"{column} = {parameters.add(match.values[0])}"
+    return f"{column} {parameters.add_list(match.values)}"
 
 
 UID_COLUMNS: Final = {

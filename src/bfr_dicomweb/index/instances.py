@@ -81,6 +81,7 @@ class PreparedInstance:
     series: series.PreparedSeries
     timezone_offset: str
     own: tuple[Any, ...]  # the columns of columns.INSTANCE
+    report_place: str
 
 
 class Outcome(StrEnum):
@@ -97,12 +98,17 @@ class Added:
 
 def prepare(new: NewInstance) -> PreparedInstance:
     """Work out all values of the rows; pure, for a worker thread."""
+    own = tuple(columns.row(columns.INSTANCE, new.attributes))
+    number, date, time = own[:3]
     return PreparedInstance(
         new=new,
         study=studies.prepare(new.study_instance_uid, new.attributes),
         series=series.prepare(new.series_instance_uid, new.attributes),
         timezone_offset=first_text(new.attributes, columns.TIMEZONE),
-        own=tuple(columns.row(columns.INSTANCE, new.attributes)),
+        own=own,
+        report_place=columns.report_place(
+            first_text(new.attributes, columns.MODALITY), date, time, number
+        ),
     )
 
 
@@ -117,6 +123,7 @@ _INSERTED: Final = (
     *(name for name in _THIN if name != "instance_number"),
     "timezone_offset",
     *columns.names(columns.INSTANCE),
+    "report_place",
 )
 _INSERT: Final = insert("instance", _INSERTED)
 _INSERT_DOCUMENT: Final = insert(
@@ -205,7 +212,7 @@ def _add_rows(
     counter.instance += 1
     counter.change += 1
     study.add(item.study, of, new.sop_class_uid, counter.change)
-    of.add(item.series, counter.change)
+    of.add(item.series, counter.change, item.report_place)
     key = counter.instance
     uids = (new.study_instance_uid, new.series_instance_uid, new.sop_instance_uid)
     first_span = new.spans[:_SPAN_BYTES]
@@ -215,7 +222,9 @@ def _add_rows(
         *(int(new.big_endian), int(new.deflated), new.pixel_tag, new.number_of_frames),
         *(new.frame_offset, new.frame_bits, first_span, item.timezone_offset),
     )
-    batch.instances.append((key, study.id, of.id, *uids, *thin, *item.own))
+    batch.instances.append(
+        (key, study.id, of.id, *uids, *thin, *item.own, item.report_place),
+    )
     batch.documents.append((key, study.id, new.document, new.bulk))
     if len(new.spans) > _SPAN_BYTES:
         batch.spans += _pieces(key, study.id, new.spans)
@@ -261,8 +270,11 @@ async def locate(conn: Connection, ref: Ref) -> StoredInstance | None:
     return stored if stored.ref == ref else None
 
 
-# The order of the instances of a study. Unique indexes give it without sorting.
-_IN_ORDER: Final = "s.series_number, s.series_instance_uid, i.instance_number, i.sop_instance_uid"
+# The order of the instances of a study, which indexes give without sorting. Unlike that of a
+# search it keeps the series where they are when a newer report comes: pages go on from a place.
+_IN_ORDER: Final = (
+    "s.series_number, s.series_instance_uid, i.report_place, i.instance_number, i.sop_instance_uid"
+)
 _OF_REF: Final = """
     FROM study t JOIN series s ON s.study_id = t.id JOIN instance i ON i.series_id = s.id
     WHERE t.study_instance_uid = ?1
@@ -271,13 +283,11 @@ _OF_SERIES: Final = " AND s.series_instance_uid = ?3"
 _AFTER: Final = """
     AND (s.series_number, s.series_instance_uid) >= (?4, ?5)
     AND ((s.series_number, s.series_instance_uid) > (?4, ?5)
-        OR (i.instance_number, i.sop_instance_uid) > (?6, ?7))
+        OR (i.report_place, i.instance_number, i.sop_instance_uid) > (?6, ?7, ?8))
 """
-Position = tuple[int, str, int, str]
-_START: Final[Position] = (-(1 << 40), "", -(1 << 40), "")
-_POSITION: Final = (
-    "i.id, s.series_number, s.series_instance_uid, i.instance_number, i.sop_instance_uid"
-)
+Position = tuple[int, str, str, int, str]
+_START: Final[Position] = (-(1 << 40), "", "", -(1 << 40), "")
+_POSITION: Final = f"i.id, {_IN_ORDER}"
 
 
 async def _page(
@@ -290,25 +300,29 @@ async def _page(
     )
 
 
-# Places in a row of the series number and what `_SELECTED` has
-_SERIES_AT: Final = 2 + _THIN.index("series_instance_uid")
-_NUMBER_AT: Final = 2 + _THIN.index("instance_number")
-_INSTANCE_AT: Final = 2 + _THIN.index("sop_instance_uid")
+# Where they stand behind the series number, the place and the key
+_SERIES_AT: Final = 3 + _THIN.index("series_instance_uid")
+_NUMBER_AT: Final = 3 + _THIN.index("instance_number")
+_INSTANCE_AT: Final = 3 + _THIN.index("sop_instance_uid")
 
 
 async def iterate(
     conn: Connection, ref: Ref, *, page: int = _PAGE
 ) -> AsyncIterator[StoredInstance]:
-    """The instances of a study or series by series number, series, instance number, instance."""
+    """The instances of a study or series by series number and series, then as a search has them."""
+    selected = f"s.series_number, i.report_place, {_SELECTED}"
     after = _START
     while True:
-        found = await _page(conn, f"s.series_number, {_SELECTED}", ref, after, page)
-        for number, *thin in found:
+        found = await _page(conn, selected, ref, after, page)
+        for number, _, *thin in found:
             yield _stored(thin, None if number == columns.NO_NUMBER else number)
         if len(found) < page:
             return
         last = found[-1]
-        after = (last[0], last[_SERIES_AT], last[_NUMBER_AT], last[_INSTANCE_AT])
+        after = (
+            *(last[0], last[_SERIES_AT], last[1]),
+            *(last[_NUMBER_AT], last[_INSTANCE_AT]),
+        )
 
 
 async def list_instances(conn: Connection, ref: Ref) -> list[StoredInstance]:
@@ -336,7 +350,7 @@ async def documents(
     after = _START
     while True:
         found = await _page(conn, _POSITION, ref, after, page)
-        for document in await _documents(conn, [(r[0], r[2], r[4]) for r in found]):
+        for document in await _documents(conn, [(r[0], r[2], r[5]) for r in found]):
             yield document
         if len(found) < page:
             return
@@ -350,7 +364,7 @@ async def document_page(
     if ref.sop_instance_uid is not None:
         return [document async for document in documents(conn, ref)], None
     found = await _page(conn, _POSITION, ref, after or _START, limit)
-    page = await _documents(conn, [(row[0], row[2], row[4]) for row in found])
+    page = await _documents(conn, [(row[0], row[2], row[5]) for row in found])
     return page, tuple(found[-1][1:]) if len(found) == limit else None
 
 

@@ -1,8 +1,8 @@
 """Search transaction (PS3.18 section 10.6) on the catalogue.
 
-Studies come newest first, the series of a study and the instances of a series by number; results
-across studies come in the order in which they were stored. Ties are broken by UID or key, so
-equal requests give equal orders.
+Studies come newest first, the series of a study and the instances of a series by number, but
+reports after all else and newest first; results across studies come in the order in which they
+were stored. Ties are broken by UID or key, so equal requests give equal orders.
 """
 
 import asyncio
@@ -129,8 +129,8 @@ async def _count_studies(conn: Connection, source: StudySource, page_end: int) -
 
 # --- series and instances --------------------------------------------------------------------
 
-_SERIES_ORDER: Final = "s.series_number, s.series_instance_uid"
-_INSTANCE_ORDER: Final = f"{_SERIES_ORDER}, i.instance_number, i.sop_instance_uid"
+_SERIES_ORDER: Final = "s.report_place, s.series_number, s.series_instance_uid"
+_INSTANCE_ORDER: Final = f"{_SERIES_ORDER}, i.report_place, i.instance_number, i.sop_instance_uid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ async def _below(conn: Connection, search: Search, ref: Ref | None, level: Level
     if level is Level.INSTANCE:
         first, own, ordered = "i", "i.id", _INSTANCE_ORDER
         tables += " JOIN instance i ON i.series_id = s.id"
-    if ref is not None:
+    if _names_one_study(keys):
         return _Below(tables, where, ordered, parameters)
     if _names_own(keys, level):
         return _Below(tables, where, own, parameters)
@@ -202,6 +202,15 @@ async def _below(conn: Connection, search: Search, ref: Ref | None, level: Level
     return _Below(tables, where, own, parameters)
 
 
+def _names_one_study(keys: Iterable[Key]) -> bool:
+    """Whether the target resource or a key says which study is meant."""
+    return any(
+        key.path == _STUDY_UID and isinstance(key.match, AnyOf) and len(key.match.values) == 1
+        for key in keys
+    )
+
+
+_STUDY_UID: Final = ("0020000D",)
 _NAMED: Final = {Level.SERIES: ("0020000E",), Level.INSTANCE: ("0020000E", "00080018")}
 
 

@@ -67,10 +67,15 @@ class OpenSeries:
     change: int = 0
     described: Described | None = None
     is_filled: bool = False
+    stored_place: str = ""
+    newest: str = ""  # least place of its reports
 
-    def add(self, item: PreparedSeries, change: int) -> None:
+    def add(self, item: PreparedSeries, change: int, report_place: str) -> None:
+        """Count an instance; `report_place` is empty when it is no report."""
         self.number_of_instances += 1
         self.change = change
+        if report_place and (not self.newest or report_place < self.newest):
+            self.newest = report_place
         new = item.described.attributes
         if new is self.attributes:
             return
@@ -83,10 +88,23 @@ class OpenSeries:
             self.described = _describe(self.attributes)
         return self.described
 
+    @property
+    def report_place(self) -> str:
+        if not self.newest:
+            return ""
+        own = dict(zip(_OWN, self.describe().own, strict=True))
+        if own["modality"] not in columns.REPORT_MODALITIES:
+            return ""
+        return columns.place_of_series(self.newest, own["series_number"])
+
 
 _OWN: Final = (*columns.names(columns.SERIES), "performed_step_utc")
 _INSERT: Final = insert(
-    "series", ("id", "study_id", "series_instance_uid", *_OWN, "number_of_instances", "change")
+    "series",
+    (
+        *("id", "study_id", "series_instance_uid", *_OWN, "number_of_instances", "change"),
+        "report_place",
+    ),
 )
 _INSERT_ATTRIBUTES: Final = insert("series_attributes", ("series_id", "study_id", "attributes"))
 _INSERT_REQUEST: Final = insert(
@@ -94,6 +112,7 @@ _INSERT_REQUEST: Final = insert(
     ("series_id", "study_id", "scheduled_step_id", "requested_procedure_id", "accession_number"),
 )
 _UPDATE_SUMS: Final = "UPDATE series SET number_of_instances = ?1, change = ?2 WHERE id = ?3"
+_UPDATE_PLACE: Final = "UPDATE series SET report_place = ?1 WHERE id = ?2"
 _UPDATE_OWN: Final = (
     "UPDATE series SET "  # noqa: S608 # our names
     + ", ".join(f"{name} = ?{number}" for number, name in enumerate(_OWN, 2))
@@ -113,13 +132,17 @@ async def open_for_writing(
     found = await rows(
         conn,
         "SELECT s.id, s.study_id, s.series_instance_uid, a.attributes, s.number_of_instances,"
-        " s.change FROM series s JOIN series_attributes a ON a.series_id = s.id"
+        " s.change, s.report_place FROM series s JOIN series_attributes a ON a.series_id = s.id"
         " WHERE s.series_instance_uid IN (?1::text[])",
         (list({uid for _, uid in first}),),
     )
     opened = {
-        (study_id, uid): OpenSeries(key, study_id, uid, False, orjson.loads(document), *sums)
-        for key, study_id, uid, document, *sums in found
+        (study_id, uid): OpenSeries(
+            *(key, study_id, uid, False, orjson.loads(document), instances, change),
+            stored_place=place,
+            newest=place,
+        )
+        for key, study_id, uid, document, instances, change, place in found
     }
     for (study_id, uid), item in first.items():
         if (study_id, uid) not in opened:
@@ -141,7 +164,10 @@ def write(script: Script, opened: Iterable[OpenSeries]) -> None:
     script.add(
         _INSERT,
         [
-            (s.id, s.study_id, s.series_instance_uid, *d.own, s.number_of_instances, s.change)
+            (
+                *(s.id, s.study_id, s.series_instance_uid, *d.own, s.number_of_instances),
+                *(s.change, s.report_place),
+            )
             for s, d in described
         ],
     )
@@ -152,6 +178,9 @@ def write(script: Script, opened: Iterable[OpenSeries]) -> None:
         if series.is_filled:
             _rewrite(script, series)
     script.add(_UPDATE_SUMS, [(s.number_of_instances, s.change, s.id) for s in old])
+    # Apart from the sums: to write an indexed column costs its index, even if nothing changes.
+    moved = [(place, s.id) for s in old if (place := s.report_place) != s.stored_place]
+    script.add(_UPDATE_PLACE, moved)
 
 
 def _write_requests(script: Script, described: Iterable[tuple[OpenSeries, Described]]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from bfr_dicomweb.orders.events import Attachment, Facts, Kind, Party, Section
+from bfr_dicomweb.orders.events import Attachment, Facts, Kind, Party, ReportStatus, Section
 from bfr_dicomweb.orders.identifiers import Alias
 
 
@@ -107,6 +107,7 @@ class ReportVersion:
     status: FHIR's DiagnosticReport.status when this was the last version.
     digests: Of the events that carried it: several renditions of one version are one version.
     is_addition: It adds to an earlier version instead of replacing it.
+    kind: What it is in itself, whatever the report's status: an addendum, a preliminary one.
     """
 
     time: str
@@ -118,6 +119,7 @@ class ReportVersion:
     sources: tuple[str, ...] = ()
     sop_instance_uids: tuple[str, ...] = ()
     is_addition: bool = False
+    kind: ReportStatus = ReportStatus.FINAL
 
     @property
     def text(self) -> str:

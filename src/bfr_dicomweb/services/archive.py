@@ -7,7 +7,7 @@ from typing import Self
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
 from bfr_dicomweb.errors import Unavailable
-from bfr_dicomweb.index import instances
+from bfr_dicomweb.index import instances, kept_secrets
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services.content import Reader
 from bfr_dicomweb.services.decoding import Decoder
@@ -48,6 +48,10 @@ class Archive:
     async def ping(self) -> None:
         """Raises Unavailable: the catalogue does not answer."""
         await self.index.ping()
+
+    async def secret(self, name: str) -> bytes:
+        """32 bytes that all processes of this archive share and nobody else knows."""
+        return await kept_secrets.secret(self.index, name)
 
     async def is_empty(self) -> bool:
         return await self.count_instances() == 0

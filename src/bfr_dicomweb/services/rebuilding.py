@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
-from bfr_dicomweb.errors import ArchiveError, Conflict
-from bfr_dicomweb.index import changes, instances
+from bfr_dicomweb.errors import ArchiveError, Conflict, Unavailable
+from bfr_dicomweb.index import carrying, changes, instances
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services.store import identify, new_instance, read_header_of
 
@@ -20,23 +20,47 @@ GROUP_SIZE: Final = 200
 
 @dataclass(slots=True)
 class Rebuilt:
-    """Counts, and the keys that were left out with the reason."""
+    """Counts, and the keys that were left out with the reason.
+
+    Attributes:
+        messages: Taken over from the old catalogue; None when it could not be read.
+    """
 
     added: int = 0
+    messages: int | None = 0
     left_out: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
 def replaced(catalogue: Path) -> Iterator[Path]:
-    """A file beside an SQLite catalogue, which takes its place when all went well."""
+    """A file beside an SQLite catalogue, which takes its place when all went well.
+
+    The old one is kept beside it, as a last resort.
+    """
     new = catalogue.with_name(catalogue.name + ".rebuilt")
     for leftover in new.parent.glob(new.name + "*"):
         leftover.unlink()
     yield new
-    for suffix in ("-wal", "-shm"):
-        # of the old database: they would be applied to the new one
-        catalogue.with_name(catalogue.name + suffix).unlink(missing_ok=True)
+    if catalogue.exists():
+        for suffix in ("", "-wal", "-shm"):
+            # with its companions: they must not be applied to the new one
+            part = catalogue.with_name(catalogue.name + suffix)
+            if part.exists():
+                part.replace(catalogue.with_name(f"{catalogue.name}.replaced{suffix}"))
     new.replace(catalogue)
+
+
+def carry_over(old: Path, new: Path) -> int | None:
+    """Take over what no stored file can tell: messages and what follows from them.
+
+    Gives how many messages that were; None when the old catalogue cannot be read.
+    """
+    if not old.exists():
+        return 0
+    try:
+        return carrying.carry_over(old, new)
+    except Unavailable:
+        return None
 
 
 async def rebuild(index_url: str, blobs: FileBlobStore, progress: Callable[[int], None]) -> Rebuilt:

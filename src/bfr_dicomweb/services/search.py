@@ -1,12 +1,18 @@
 """Search transaction (PS3.18 section 10.6), shared by QIDO-RS, C-FIND and FHIR."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Final
 
-from bfr_dicomweb.dicom.matching import Search
+from bfr_dicomweb.dicom.matching import AnyOf, Key, Search
+from bfr_dicomweb.index import aliases
 from bfr_dicomweb.index import search as index_search
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.search import Matches as Matches
 from bfr_dicomweb.refs import Level, Ref
+
+_STUDY_INSTANCE_UID: Final = ("0020000D",)
 
 
 async def search(index: Index, wanted: Search, *, ref: Ref | None = None) -> Matches:
@@ -15,9 +21,26 @@ async def search(index: Index, wanted: Search, *, ref: Ref | None = None) -> Mat
     Args:
         ref: The study or series below which to search; None searches the archive.
     """
+    if wanted.order_numbers:
+        wanted = await _of_orders(index, wanted, wanted.order_numbers)
     find = {
         Level.STUDY: index_search.find_studies,
         Level.SERIES: index_search.find_series,
         Level.INSTANCE: index_search.find_instances,
     }[wanted.level.level]
     return await index.ask(partial(find, search=wanted, ref=ref))
+
+
+async def _of_orders(index: Index, wanted: Search, order_numbers: Sequence[str]) -> Search:
+    """The same among the studies that are linked to each of these orders."""
+    found: set[str] | None = None
+    for number in order_numbers:
+        linked = await index.ask(partial(aliases.study_uids, order_number=number))
+        found = linked if found is None else found & linked
+    keys = [key for key in wanted.keys if key.path != _STUDY_INSTANCE_UID]
+    for key in wanted.keys:
+        if key.path == _STUDY_INSTANCE_UID and isinstance(key.match, AnyOf):
+            found = (found or set()) & set(key.match.values)
+    return replace(
+        wanted, keys=(*keys, Key(_STUDY_INSTANCE_UID, AnyOf(tuple(sorted(found or ())))))
+    )

@@ -18,6 +18,9 @@ async def lock(conn: AsyncConnection) -> None:
 
 
 def upgrade(connection: Connection) -> None:
+    # SQLAlchemy does not know of a transaction before its first statement, and Alembic would then
+    # end ours, and with it the lock, after its first step.
+    connection.exec_driver_sql("SELECT 1")
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection

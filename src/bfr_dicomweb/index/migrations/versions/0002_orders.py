@@ -49,6 +49,7 @@ _TABLES: Final = (
         modified_us BIGINT NOT NULL, body {BLOB} NOT NULL)""",
     "CREATE INDEX patient_root ON patient (root_id)",
     "CREATE INDEX patient_family ON patient (family, given, id)",
+    "CREATE INDEX patient_given ON patient (given, family, id)",
     "CREATE INDEX patient_birth_date ON patient (birth_date, id)",
     "CREATE INDEX patient_change ON patient (change)",
     """CREATE TABLE patient_identifier (
@@ -78,7 +79,8 @@ _TABLES: Final = (
     "CREATE INDEX exam_patient ON exam (patient_id, modified, id)",
     "CREATE INDEX exam_modified ON exam (modified, id)",
     "CREATE INDEX exam_status ON exam (status, modified, id)",
-    "CREATE INDEX exam_performer ON exam (performer, modified, id)",
+    "CREATE INDEX exam_performer ON exam (performer, status, modified, id)",
+    "CREATE INDEX exam_modality ON exam (modality, modified, id)",
     "CREATE INDEX exam_change ON exam (change)",
     "CREATE INDEX exam_expected ON exam (expected, id) WHERE expected <> '' AND studies = 0",
     # exam_id is 0 for what names the order only.
@@ -87,6 +89,7 @@ _TABLES: Final = (
         patient_id BIGINT NOT NULL, order_id BIGINT NOT NULL, exam_id BIGINT NOT NULL,
         PRIMARY KEY (value, kind, system, patient_id, order_id, exam_id)){CLUSTERED}""",
     "CREATE INDEX order_alias_of ON order_alias (order_id)",
+    "CREATE INDEX order_alias_patient ON order_alias (patient_id, value)",
     # superseded: number of the change by which a message was read anew; 0 for what counts.
     """CREATE TABLE order_event (
         number {KEY}, recorded_us BIGINT NOT NULL, message BIGINT NOT NULL, digest {TEXT} NOT NULL,
@@ -96,6 +99,9 @@ _TABLES: Final = (
     "CREATE INDEX order_event_order ON order_event (order_id, number)",
     "CREATE INDEX order_event_exam ON order_event (exam_id, time, number)",
     "CREATE INDEX order_event_patient ON order_event (patient_id, time, number)",
+    """CREATE INDEX order_event_report ON order_event (exam_id, digest, number)
+        WHERE kind = 'reported' AND superseded = 0""",
+    "CREATE INDEX order_event_time ON order_event (time, number)",
     "CREATE INDEX order_event_message ON order_event (message)",
     "CREATE INDEX order_event_source ON order_event (source, kind, number)",
     """CREATE TABLE report (
@@ -105,6 +111,7 @@ _TABLES: Final = (
         changed_us BIGINT NOT NULL, body {BLOB} NOT NULL)""",
     "CREATE INDEX report_patient ON report (patient_id, issued, id)",
     "CREATE INDEX report_issued ON report (issued, id)",
+    "CREATE INDEX report_status ON report (status, issued, id)",
     "CREATE INDEX report_identifier ON report (identifier)",
     "CREATE INDEX report_change ON report (change)",
     """CREATE TABLE report_exam (
@@ -117,7 +124,7 @@ _TABLES: Final = (
         study_instance_uid {TEXT} NOT NULL, exam_id BIGINT NOT NULL, rung SMALLINT NOT NULL,
         study_id BIGINT NOT NULL, patient_id BIGINT NOT NULL, change BIGINT NOT NULL,
         PRIMARY KEY (study_instance_uid, exam_id)){CLUSTERED}""",
-    "CREATE INDEX study_exam_of ON study_exam (exam_id)",
+    "CREATE INDEX study_exam_of ON study_exam (exam_id, rung, study_instance_uid, study_id)",
     # What a row has become: a reference to it is answered with the one that took its place.
     """CREATE TABLE moved (
         id {KEY}, kind {TEXT} NOT NULL, successor BIGINT NOT NULL, change BIGINT NOT NULL)""",
@@ -136,9 +143,10 @@ _TABLES: Final = (
     # Resources that clients write. One row for each version.
     """CREATE TABLE resource (
         type {TEXT} NOT NULL, id {TEXT} NOT NULL, version BIGINT NOT NULL,
-        current SMALLINT NOT NULL, deleted SMALLINT NOT NULL, changed_us BIGINT NOT NULL,
-        body {BLOB} NOT NULL, PRIMARY KEY (type, id, version)){CLUSTERED}""",
-    "CREATE INDEX resource_current ON resource (type, changed_us, id) WHERE current = 1",
+        current SMALLINT NOT NULL, deleted SMALLINT NOT NULL, change BIGINT NOT NULL,
+        changed_us BIGINT NOT NULL, body {BLOB} NOT NULL,
+        PRIMARY KEY (type, id, version)){CLUSTERED}""",
+    "CREATE INDEX resource_current ON resource (type, change) WHERE current = 1",
     """CREATE TABLE resource_identifier (
         value {TEXT} NOT NULL, system {TEXT} NOT NULL, type {TEXT} NOT NULL, id {TEXT} NOT NULL,
         PRIMARY KEY (value, system, type, id)){CLUSTERED}""",
@@ -153,6 +161,8 @@ _TABLES: Final = (
     """CREATE TABLE follower (
         name {TEXT} PRIMARY KEY, change BIGINT NOT NULL, owner {TEXT} NOT NULL,
         lease_until_us BIGINT NOT NULL)""",
+    # What the processes of this archive share and nobody else may know.
+    "CREATE TABLE secret (name {TEXT} PRIMARY KEY, value {BLOB} NOT NULL)",
     """CREATE TABLE sender_seen (
         sender {TEXT} PRIMARY KEY, last_us BIGINT NOT NULL, messages BIGINT NOT NULL)""",
 )

@@ -5,18 +5,33 @@ seconds to import, and `--help` should not.
 """
 
 import asyncio
-import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 
+from bfr_dicomweb.cli import hl7
+from bfr_dicomweb.cli.frame import (
+    Config,
+    Data,
+    DatabaseURL,
+    ExchangeFile,
+    Http,
+    Mllp,
+    Only,
+    PublicURL,
+    Workers,
+    err,
+    load,
+    out,
+    progress,
+    read_settings,
+    run,
+)
 from bfr_dicomweb.errors import ArchiveError, Unavailable
 
 if TYPE_CHECKING:
@@ -26,10 +41,6 @@ if TYPE_CHECKING:
     from bfr_dicomweb.services.verification import Verification
     from bfr_dicomweb.settings import Settings
 
-T = TypeVar("T")
-
-# Plain progress lines, where no terminal shows a bar, come after so many objects.
-LINE_EVERY: Final = 1000
 REASONS_SHOWN: Final = 20
 
 cli = typer.Typer(
@@ -38,60 +49,35 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="Folder of the stored objects.  [BFR_DATA, default bfr-data]"),
-]
-DatabaseURL = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        help="postgresql://... or sqlite:///PATH.  [BFR_DATABASE_URL, default: in the data folder]",
-    ),
-]
-Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file of settings.  [BFR_CONFIG]")
-]
-Http = Annotated[
-    str | None,
-    typer.Option("--http", help="HOST:PORT of HTTP.  [BFR_HTTP, default 127.0.0.1:8080]"),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", help="Processes that answer HTTP.  [BFR_WORKERS, default 1]"),
-]
-Only = Annotated[str | None, typer.Option("--only", help="Run this door alone: http.  [BFR_ONLY]")]
-PublicURL = Annotated[
-    str | None,
-    typer.Option("--public-url", help="URL of this server as clients see it.  [BFR_PUBLIC_URL]"),
-]
+cli.add_typer(hl7.commands)
 
 
 @cli.command()
 def serve(
     data: Data = None,
     http: Http = None,
+    mllp: Mllp = None,
     workers: Workers = None,
     only: Only = None,
+    exchange: ExchangeFile = None,
     database_url: DatabaseURL = None,
     public_url: PublicURL = None,
     config: Config = None,
 ) -> None:
     """Serve the archive; an empty one is made where there is none."""
-    chosen = _load(
+    chosen = load(
         config,
         data=data,
         http=http,
+        mllp=mllp,
         workers=workers,
         only=only,
+        exchange=exchange,
         database_url=database_url,
         public_url=public_url,
     )
-    _require_free_address(chosen)
-    _run(_prepare(chosen))
+    _require_free_addresses(chosen)
+    run(_prepare(chosen))
     _greet(chosen)
     _serve(chosen)
 
@@ -100,22 +86,26 @@ def serve(
 def demo(
     data: Data = None,
     http: Http = None,
+    mllp: Mllp = None,
     workers: Workers = None,
+    exchange: ExchangeFile = None,
     database_url: DatabaseURL = None,
     public_url: PublicURL = None,
     config: Config = None,
 ) -> None:
     """Serve; an empty archive is given synthetic example studies first."""
-    chosen = _load(
+    chosen = load(
         config,
         data=data,
         http=http,
+        mllp=mllp,
         workers=workers,
+        exchange=exchange,
         database_url=database_url,
         public_url=public_url,
     )
-    _require_free_address(chosen)
-    study = _run(_fill_with_examples(chosen))
+    _require_free_addresses(chosen)
+    study = run(_fill_with_examples(chosen))
     _greet(chosen)
     _suggest(chosen, study)
     _serve(chosen)
@@ -132,8 +122,8 @@ def import_(
     config: Config = None,
 ) -> None:
     """Store what PATHS hold. Safe to interrupt and to run again."""
-    chosen = _load(config, data=data, database_url=database_url)
-    summary = _run(_import(chosen, paths))
+    chosen = load(config, data=data, database_url=database_url)
+    summary = run(_import(chosen, paths))
     _show_summary(summary)
     if summary.refused:
         raise typer.Exit(1)
@@ -142,8 +132,8 @@ def import_(
 @cli.command()
 def check(data: Data = None, database_url: DatabaseURL = None, config: Config = None) -> None:
     """Read every stored object again and compare it with the catalogue."""
-    chosen = _load(config, data=data, database_url=database_url)
-    found = _run(_check(chosen))
+    chosen = load(config, data=data, database_url=database_url)
+    found = run(_check(chosen))
     out.print(f"verified {found.verified}")
     for name, keys in (
         ("missing", found.missing),
@@ -162,9 +152,16 @@ def check(data: Data = None, database_url: DatabaseURL = None, config: Config = 
 @cli.command()
 def rebuild(data: Data = None, database_url: DatabaseURL = None, config: Config = None) -> None:
     """Make the catalogue anew from the stored files. Stop the server first."""
-    chosen = _load(config, data=data, database_url=database_url)
-    rebuilt = _run(_rebuild(chosen))
+    chosen = load(config, data=data, database_url=database_url)
+    rebuilt = run(_rebuild(chosen))
     out.print(f"catalogued {rebuilt.added}")
+    if rebuilt.messages is None:
+        err.print(
+            "the old catalogue cannot be read: the messages in it are not in the new one;"
+            " it is kept beside it under the name catalogue.sqlite.replaced"
+        )
+    elif rebuilt.messages:
+        out.print(f"messages taken over {rebuilt.messages}")
     if rebuilt.left_out:
         out.print(f"left out {len(rebuilt.left_out)}")
         for key, reason in islice(rebuilt.left_out.items(), REASONS_SHOWN):
@@ -176,19 +173,23 @@ def rebuild(data: Data = None, database_url: DatabaseURL = None, config: Config 
 def show_settings(
     data: Data = None,
     http: Http = None,
+    mllp: Mllp = None,
     workers: Workers = None,
     only: Only = None,
+    exchange: ExchangeFile = None,
     database_url: DatabaseURL = None,
     public_url: PublicURL = None,
     config: Config = None,
 ) -> None:
     """Print the effective settings, secrets masked."""
-    chosen = _read_settings(
+    chosen = read_settings(
         config,
         data=data,
         http=http,
+        mllp=mllp,
         workers=workers,
         only=only,
+        exchange=exchange,
         database_url=database_url,
         public_url=public_url,
     )
@@ -211,29 +212,15 @@ def main() -> None:
         sys.exit(1)
 
 
-def _read_settings(config: Path | None, **given: Any) -> "Settings":
-    from bfr_dicomweb import settings
-
-    if config is not None:
-        os.environ[settings.CONFIG_VARIABLE] = str(config)
-    return settings.load(**given)
-
-
-def _load(config: Path | None, **given: Any) -> "Settings":
-    chosen = _read_settings(config, **given)
-    from bfr_dicomweb import logs
-
-    logs.configure(chosen.log_level)
-    return chosen
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
-
-
-def _require_free_address(settings: "Settings") -> None:
+def _require_free_addresses(settings: "Settings") -> None:
     """Fail here, plainly, rather than after the greeting."""
-    host, port = settings.http_address
+    wanted = {"http": settings.http_address, "mllp": settings.mllp_address}
+    for name, address in wanted.items():
+        if address is not None and settings.only in (None, name):
+            _require_free(name, *address)
+
+
+def _require_free(name: str, host: str, port: int) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -242,7 +229,7 @@ def _require_free_address(settings: "Settings") -> None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
     except OSError as error:
-        raise Unavailable(f"http: cannot listen on {settings.http}: {error.strerror}") from None
+        raise Unavailable(f"{name}: cannot listen on {host}:{port}: {error.strerror}") from None
 
 
 async def _prepare(settings: "Settings") -> None:
@@ -270,7 +257,7 @@ async def _fill_with_examples(settings: "Settings") -> str | None:
         if not await archive.is_empty():
             return None
         first: Ref | None = None
-        with _progress("making example studies", example_studies.OBJECTS) as step:
+        with progress("making example studies", example_studies.OBJECTS) as step:
             for made in example_studies.example_objects():
                 receiving = archive.store.receive()
                 await receiving.write(made)
@@ -290,7 +277,7 @@ async def _import(settings: "Settings", paths: Sequence[Path]) -> "Summary":
 
     archive = await open_archive(settings)
     try:
-        with _progress("importing", None) as step:
+        with progress("importing", None) as step:
             found = importing.sources(paths)
             return await importing.import_files(archive.store, _in_thread(found), lambda _: step())
     finally:
@@ -310,7 +297,7 @@ async def _check(settings: "Settings") -> "Verification":
 
     archive = await open_archive(settings)
     try:
-        with _progress("checking", await archive.count_instances()) as step:
+        with progress("checking", await archive.count_instances()) as step:
             return await verification.verify(archive, step)
     finally:
         await archive.close()
@@ -323,47 +310,17 @@ async def _rebuild(settings: "Settings") -> "Rebuilt":
 
     blobs = FileBlobStore(settings.data)
     if settings.database_url is not None:
-        with _progress("cataloguing", None) as step:
+        with progress("cataloguing", None) as step:
             return await rebuilding.rebuild(settings.index_url, blobs, step)
     with (
         rebuilding.replaced(settings.catalogue_file) as new,
-        _progress("cataloguing", None) as step,
+        progress("cataloguing", None) as step,
     ):
-        return await rebuilding.rebuild(f"sqlite:///{new}", blobs, step)
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Any]:
-    """A bar on a terminal, a line now and then elsewhere; gives the function to call."""
-    if err.is_terminal:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
+        rebuilt = await rebuilding.rebuild(f"sqlite:///{new}", blobs, step)
+        rebuilt.messages = await asyncio.to_thread(
+            rebuilding.carry_over, settings.catalogue_file, new
         )
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=err) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda count=1: bar.advance(task, count)
-        return
-    done = 0
-
-    def step(count: int = 1) -> None:
-        nonlocal done
-        before, done = done, done + count
-        if done // LINE_EVERY > before // LINE_EVERY:
-            err.print(f"{what}: {done}" + (f" of {total}" if total else ""))
-
-    yield step
-    err.print(f"{what}: {done} done")
+        return rebuilt
 
 
 def _show_summary(summary: "Summary") -> None:

@@ -1,0 +1,178 @@
+"""What follows from changes here: which follower, channel and chore does what."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+
+from bfr_dicomweb.dicom.attributes import first_text, values_of
+from bfr_dicomweb.errors import NotFound
+from bfr_dicomweb.fhir.subscriptions import KIND as REST_HOOK
+from bfr_dicomweb.fhir.subscriptions import Subscriptions
+from bfr_dicomweb.hl7v2 import exchange as exchanges
+from bfr_dicomweb.hl7v2 import telling
+from bfr_dicomweb.hl7v2.exchange import Exchange
+from bfr_dicomweb.hl7v2.sending import Courier
+from bfr_dicomweb.orders.events import Contents, Demographics, PatientFacts
+from bfr_dicomweb.services import linking, report_documents, timeline, watching
+from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.dispatching import Chore, Dispatcher, Followed, Follower
+from bfr_dicomweb.services.orders import Orders, RawMessage
+from bfr_dicomweb.services.report_documents import FoundReport
+from bfr_dicomweb.services.report_writing import ReportWriter
+
+INSTANCE_STORED: Final = "instance-stored"
+WATCH_EVERY_S: Final = 5.0
+# Of what a DICOM object says of a patient: anything that a message says is newer.
+LONG_AGO: Final = "0001-01-01T00:00:00.000000Z"
+
+log = structlog.get_logger("following")
+
+
+class Following:
+    """The dispatcher of one process, and what it works with."""
+
+    def __init__(self, archive: Archive, orders: Orders, subscriptions: Subscriptions) -> None:
+        self._index = archive.index
+        self._orders = orders
+        self._writer = ReportWriter(archive)
+        self._courier = Courier(orders)
+        self._subscriptions = subscriptions
+        self._dispatcher = Dispatcher(
+            archive.index,
+            followers=(
+                Follower("links", self._link),
+                Follower("reports-in", self._read_reports),
+                Follower("reports-out", self._write_reports),
+                Follower("subscriptions", subscriptions.handle),
+            ),
+            channels={telling.KIND: self._courier.deliver, REST_HOOK: subscriptions.deliver},
+            chores=(
+                Chore("overdue", WATCH_EVERY_S, self._watch_images),
+                Chore("silent", WATCH_EVERY_S, self._watch_senders),
+            ),
+        )
+
+    def start(self) -> None:
+        self._dispatcher.start()
+
+    async def stop(self) -> None:
+        await self._dispatcher.stop()
+        await self._courier.close()
+        await self._subscriptions.close()
+        self._writer.close()
+
+    async def _link(self, changes: Sequence[Followed]) -> None:
+        studies = {one.study_instance_uid for one in changes if one.what == INSTANCE_STORED}
+        if studies:
+            await linking.link(self._index, sorted(studies))
+
+    async def _read_reports(self, changes: Sequence[Followed]) -> None:
+        """Structured reports become versions of the report of their exam."""
+        stored = [one.sop_instance_uid for one in changes if one.what == INSTANCE_STORED]
+        for found in await report_documents.reports_among(self._index, stored):
+            await self._take_over(found)
+
+    async def _take_over(self, found: FoundReport) -> None:
+        uid = found.ref.sop_instance_uid or ""
+        event = report_documents.report_event(found.read)
+        patient = _patient(found.attributes)
+        if event is None or patient is None:
+            return
+        known = await self._orders.messages(sender=report_documents.SOURCE, control_id=uid, limit=1)
+        received_us = watching.now_us()
+        number = (
+            known[0].number
+            if known
+            else await self._orders.keep(
+                RawMessage(
+                    door="dicom",
+                    sender=report_documents.SOURCE,
+                    control_id=uid,
+                    type="SR",
+                    version="",
+                    charset="",
+                    body=uid.encode(),
+                    profile=0,
+                    received_us=received_us,
+                )
+            )
+        )
+        await self._orders.apply(
+            number,
+            Contents(patient=patient, events=(event,)),
+            sender=report_documents.SOURCE,
+            received_us=received_us,
+        )
+
+    async def _write_reports(self, changes: Sequence[Followed]) -> None:
+        """Each version of a report whose study is here becomes a structured report in it."""
+        reports = {int(n) for kind, n in map(_subject, changes) if kind == "report"}
+        exams = {int(n) for kind, n in map(_subject, changes) if kind == "exam"}
+        studies = {one.study_instance_uid for one in changes if one.study_instance_uid}
+        linked = await timeline.exams_of_studies(self._index, studies)
+        exams |= {exam.id for exam in linked}
+        reports |= {row.id for row in await timeline.reports_of_exams(self._index, exams)}
+        for row in await timeline.reports(self._index, reports):
+            await self._write(row)
+
+    async def _write(self, row: timeline.ReportRow) -> None:
+        answered = await timeline.exams(self._index, row.exam_ids)
+        studies = {
+            link.study_instance_uid for exam in answered for link in exam.studies if link.study_id
+        }
+        own = exchange_of(self._orders).writes_own_reports(row.report.performer)
+        for study in sorted(studies):
+            try:
+                await self._writer.write_missing(
+                    row.report, study, exams=[exam.exam for exam in answered], own_sr=own
+                )
+            except NotFound:
+                continue
+
+    async def _watch_images(self) -> None:
+        await watching.raise_overdue(self._index)
+
+    async def _watch_senders(self) -> None:
+        await self._orders.exchange()
+        await watching.raise_silent(self._index, exchange_of(self._orders).silences)
+
+
+def configure(orders: Orders) -> None:
+    """Let what the configuration of senders and receivers says be what orders go by."""
+    orders.configure(
+        delay_of=lambda performer: exchange_of(orders).delay_of(performer),
+        router=lambda news: telling.entries(news, exchange_of(orders)),
+    )
+
+
+def exchange_of(orders: Orders) -> Exchange:
+    """The configuration of senders and receivers that this process last saw."""
+    return exchanges.parse(orders.exchange_text)
+
+
+def _subject(change: Followed) -> tuple[str, str]:
+    kind, _, number = change.subject.partition("/")
+    return kind, number
+
+
+def _patient(attributes: dict[str, Any]) -> PatientFacts | None:
+    """Of a stored object; what its attributes say is older than what any message says."""
+    identifiers = timeline.patient_identifiers(attributes)
+    if not identifiers:
+        return None
+    names = [name for name in values_of(attributes, "00100010") if isinstance(name, dict)]
+    name: str = names[0].get("Alphabetic", "") if names else ""
+    family, given, *_ = [*name.split("^"), "", ""]
+    birth = first_text(attributes, "00100030")
+    sex = {"M": "male", "F": "female", "O": "other"}.get(first_text(attributes, "00100040"), "")
+    return PatientFacts(
+        tuple(sorted(identifiers)),
+        LONG_AGO,
+        Demographics(
+            family=family,
+            given=given,
+            birth_date=f"{birth[:4]}-{birth[4:6]}-{birth[6:]}" if len(birth) == 8 else "",
+            gender=sex,
+        ),
+    )

@@ -1,0 +1,512 @@
+"""Messages about orders, exams and reports: kept, then read and applied, in two commits.
+
+A door gives the raw bytes to `keep`, reads them, and gives what they say to `apply`; only then may
+it acknowledge. What many callers give at the same time is committed together.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from bfr_dicomweb.errors import ArchiveError, InvalidRequest, NotFound, Unavailable
+from bfr_dicomweb.index import exchange, findings, messages, outbox, patients, study_links
+from bfr_dicomweb.index import orders as order_rows
+from bfr_dicomweb.index.engine import Index
+from bfr_dicomweb.index.exchange import Exchange
+from bfr_dicomweb.index.messages import RawMessage as RawMessage
+from bfr_dicomweb.index.messages import Standing
+from bfr_dicomweb.index.messages import StoredMessage as StoredMessage
+from bfr_dicomweb.index.orders import ChangedExam as ChangedExam
+from bfr_dicomweb.index.orders import ChangedReport as ChangedReport
+from bfr_dicomweb.index.statements import Connection
+from bfr_dicomweb.index.turn import Turn
+from bfr_dicomweb.orders import delays, state
+from bfr_dicomweb.orders.delays import Delay
+from bfr_dicomweb.orders.events import Contents, Demographics, Notice
+from bfr_dicomweb.orders.identifiers import Identifier
+
+ACCEPTED: Final = "AA"
+GROUP_SIZE: Final = 100
+# Between two looks at whether another process has put a new configuration.
+EXCHANGE_LOOK_S: Final = 1.0
+
+log = structlog.get_logger("orders")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a message.
+
+    Attributes:
+        exams: Ids of the exams it tells of; none when it was applied before.
+        again: It had been applied before, and nothing was done.
+    """
+
+    number: int
+    ack: str
+    exams: tuple[int, ...] = ()
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Who is told of: the record that stands for the person, and all identifiers of that person."""
+
+    id: int
+    identifiers: tuple[Identifier, ...]
+    demographics: Demographics
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An exam came to a status, or a report to a version: exactly one of the two is given."""
+
+    patient: Patient
+    exam: ChangedExam | None = None
+    report: ChangedReport | None = None
+
+
+# Who is to be told: receiver, kind of channel and payload of each. Runs within the transaction.
+Router = Callable[[News], Iterable[tuple[str, str, bytes]]]
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something that a caller waits for to be committed."""
+
+    done: "asyncio.Future[Any]"
+
+
+@dataclass(slots=True)
+class _Keep(_Job):
+    message: RawMessage
+
+
+@dataclass(slots=True)
+class _Reading(_Job):
+    """What a message says. `anew`: whatever it was taken to say before counts no more."""
+
+    number: int
+    contents: Contents
+    events: tuple[order_rows.NewEvent, ...]
+    sender: str
+    received_us: int | None
+    anew: bool = False
+    profile: int | None = None
+
+
+@dataclass(slots=True)
+class _Failure(_Job):
+    number: int
+    state: str
+    ack: str
+    error: str
+    notices: tuple[Notice, ...] = field(default=())
+
+
+def _no_delay(_: str) -> Delay:
+    return Delay()
+
+
+class Orders:
+    """The way in for messages, for one process.
+
+    Args:
+        delay_of: How long after which status a performer's images are to come.
+        router: Who is told of news, and what.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        *,
+        delay_of: Callable[[str], Delay] = _no_delay,
+        router: Router | None = None,
+    ) -> None:
+        self._index = index
+        self._delay_of = delay_of
+        self._router = router
+        self._queue: asyncio.Queue[_Job] = asyncio.Queue()
+        self._committer: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None
+        self._looked_s = 0.0
+
+    def configure(
+        self, *, delay_of: Callable[[str], Delay] | None = None, router: Router | None = None
+    ) -> None:
+        """Take another configuration for what comes from now on."""
+        self._delay_of = delay_of or self._delay_of
+        self._router = router or self._router
+
+    async def open(self) -> None:
+        self._committer = asyncio.create_task(self._commit_groups(), name="orders-committer")
+
+    async def close(self) -> None:
+        """Finish what is under way, then stop."""
+        await self._queue.join()
+        if self._committer is not None:
+            self._committer.cancel()
+            await asyncio.gather(self._committer, return_exceptions=True)
+
+    async def keep(self, message: RawMessage) -> int:
+        """Write a message down, as it is; gives its number. It is durable then."""
+        number: int = await self._commit(_Keep(_promise(), message))
+        return number
+
+    async def apply(
+        self,
+        number: int,
+        contents: Contents,
+        *,
+        sender: str,
+        received_us: int | None = None,
+    ) -> Applied:
+        """Take over what a kept message says; durable when it returns.
+
+        To apply a message that has been applied changes nothing.
+
+        Args:
+            sender: Whose name in our configuration it came under.
+            received_us: When it came; None for what was said when it was kept.
+
+        Raises:
+            NotFound: No message has this number.
+            InvalidRequest: It tells of an exam and of no patient.
+        """
+        return await self._read(number, contents, sender, received_us)
+
+    async def replace(
+        self,
+        number: int,
+        contents: Contents,
+        *,
+        sender: str,
+        received_us: int | None = None,
+        profile: int | None = None,
+    ) -> Applied:
+        """The message was read anew: what it was taken to say before counts no more.
+
+        Args:
+            profile: Version of the exchange configuration that it was read with.
+        """
+        return await self._read(number, contents, sender, received_us, anew=True, profile=profile)
+
+    async def _read(
+        self, number: int, contents: Contents, sender: str, received_us: int | None, **how: Any
+    ) -> Applied:
+        named = contents.patient is not None and any(o.value for o in contents.patient.identifiers)
+        if contents.events and not named:
+            raise InvalidRequest("what is told of an exam must name the patient")
+        events = order_rows.prepare(contents.events)
+        reading = _Reading(_promise(), number, contents, events, sender, received_us, **how)
+        applied: Applied = await self._commit(reading)
+        return applied
+
+    async def fail(
+        self, number: int, *, state: str, ack: str, error: str, notices: Sequence[Notice] = ()
+    ) -> None:
+        """Remember why a message was not applied. `error` names no patient."""
+        await self._commit(_Failure(_promise(), number, state, ack, error, tuple(notices)))
+
+    async def message(self, number: int) -> StoredMessage | None:
+        return await self._index.ask(partial(messages.find, number=number))
+
+    async def messages(
+        self,
+        *,
+        state: str | None = None,
+        sender: str | None = None,
+        control_id: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> list[StoredMessage]:
+        """By number, from the one after `after`."""
+        return await self._index.ask(
+            partial(
+                messages.listed,
+                state=state,
+                sender=sender,
+                control_id=control_id,
+                after=after,
+                limit=limit,
+            )
+        )
+
+    async def unfinished(
+        self, *, before_us: int | None = None, after: int = 0, limit: int = 1000
+    ) -> list[StoredMessage]:
+        """Kept and never read: their process died. Read and apply them at the start.
+
+        Args:
+            before_us: Only those received before, so that nobody is at work on them.
+        """
+        return await self._index.ask(
+            partial(
+                messages.listed, state=messages.KEPT, after=after, before_us=before_us, limit=limit
+            )
+        )
+
+    async def unmapped(self, *, after: int = 0, limit: int = 1000) -> list[StoredMessage]:
+        """Messages with a status code that nobody had mapped when they were read."""
+        return await self._index.ask(partial(messages.unmapped, after=after, limit=limit))
+
+    async def exchange(self) -> tuple[int, str]:
+        """Version and text of the configuration of senders and receivers; cheap to ask for."""
+        now_s = time.monotonic()
+        known = self._exchange
+        if known is None or now_s - self._looked_s > EXCHANGE_LOOK_S:
+            self._looked_s = now_s
+            version = await self._index.ask(exchange.current_version)
+            if known is None or version != known.version:
+                known = self._exchange = await self._index.ask(exchange.current)
+        return known.version, known.text
+
+    @property
+    def exchange_text(self) -> str:
+        """The configuration that was in force when this process last looked."""
+        return self._exchange.text if self._exchange is not None else ""
+
+    async def put_exchange(self, text: str) -> int:
+        """Put a configuration in force; gives its version, the old one when it is the same."""
+
+        async def work(conn: Connection) -> int:
+            turn = await Turn.take(conn)
+            version = await exchange.put(turn, text)
+            await turn.end()
+            return version
+
+        version = await self._index.transact(work)
+        self._exchange = Exchange(version, text)
+        return version
+
+    # --- group commit ------------------------------------------------------------------------
+
+    async def _commit(self, job: _Job) -> Any:
+        await self._queue.put(job)
+        return await job.done
+
+    async def _commit_groups(self) -> None:
+        while True:
+            group = [await self._queue.get()]
+            # who was answered by the last commit may go on with what belongs into this one
+            await asyncio.sleep(0)
+            while len(group) < GROUP_SIZE and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+            try:
+                await self._commit_group(group)
+            finally:
+                for _ in group:
+                    self._queue.task_done()
+
+    async def _commit_group(self, group: Sequence[_Job]) -> None:
+        """Commit a group; when it fails, each alone, so that none fails for another."""
+        try:
+            results = await self._index.transact(partial(self._work, group=group))
+        except Exception as error:  # the border between one message's fate and another's
+            if len(group) > 1 and not isinstance(error, Unavailable):
+                log.warning("group failed, trying one by one", error=type(error).__name__)
+                for job in group:
+                    await self._commit_group([job])
+                return
+            if not isinstance(error, ArchiveError):
+                log.exception("bug", error=type(error).__name__)
+            for job in group:
+                if not job.done.done():
+                    job.done.set_exception(error)
+            return
+        for job, result in zip(group, results, strict=True):
+            if not job.done.done():
+                job.done.set_result(result)
+
+    async def _work(self, conn: Connection, group: Sequence[_Job]) -> list[Any]:
+        turn = await Turn.take(conn)
+        keeps = [job.message for job in group if isinstance(job, _Keep)]
+        numbers = iter(messages.keep(turn, keeps))
+        await _fail(turn, [job for job in group if isinstance(job, _Failure)])
+        readings = [job for job in group if isinstance(job, _Reading)]
+        applied = iter(await self._apply(turn, readings) if readings else ())
+        await turn.end()
+        results: list[Any] = []
+        for job in group:
+            if isinstance(job, _Keep):
+                results.append(next(numbers))
+            else:
+                results.append(next(applied) if isinstance(job, _Reading) else None)
+        return results
+
+    # --- what messages say -------------------------------------------------------------------
+
+    async def _apply(self, turn: Turn, readings: Sequence[_Reading]) -> list[Applied]:
+        standings = await messages.standings(turn.conn, [one.number for one in readings])
+        due: dict[int, _Reading] = {}
+        for one in readings:
+            if one.number not in standings:
+                raise NotFound("there is no message of this number")
+            if one.anew or standings[one.number].state != messages.APPLIED:
+                due.setdefault(one.number, one)
+            if one.received_us is None:
+                one.received_us = standings[one.number].received_us
+        done = await self._apply_due(turn, list(due.values()), standings) if due else {}
+        return [
+            done[one.number]
+            if due.get(one.number) is one
+            else Applied(one.number, standings[one.number].ack or ACCEPTED, again=True)
+            for one in readings
+        ]
+
+    async def _apply_due(
+        self, turn: Turn, due: Sequence[_Reading], standings: dict[int, Standing]
+    ) -> dict[int, Applied]:
+        resolved = await patients.resolve(turn, [(one.number, one.contents) for one in due])
+        also = set(resolved.orders)
+        for one in due:
+            if one.anew:
+                also.update(
+                    await order_rows.supersede(turn, one.number, [e.digest for e in one.events])
+                )
+        result = await order_rows.write(
+            turn,
+            [event for one in due for event in _told(one, resolved)],
+            also=also,
+            roots=resolved.root_of,
+            realign=resolved.affected,
+            expected=self._expected,
+        )
+        _keep_attachments(turn, due)
+        await _state_notices(turn, due, standings, resolved, result)
+        messages.mark(turn, [(one.number, messages.APPLIED, ACCEPTED, "") for one in due])
+        _mark_senders(turn, due)
+        await self._tell(turn, result)
+        await _follow_up(turn, result)
+        return {
+            one.number: Applied(
+                one.number, ACCEPTED, tuple(sorted(result.exams_of.get(one.number, ())))
+            )
+            for one in due
+        }
+
+    def _expected(self, exam: state.Exam) -> str:
+        return delays.expected(exam, self._delay_of(exam.performer))
+
+    async def _tell(self, turn: Turn, result: order_rows.Result) -> None:
+        """Put what receivers are to be told into the outbox."""
+        changed: list[ChangedExam | ChangedReport] = []
+        changed += result.changed_exams
+        changed += result.changed_reports
+        if self._router is None or not changed:
+            return
+        await turn.flush()
+        people = await patients.people(turn.conn, sorted({one.patient_id for one in changed}))
+        for one in changed:
+            patient = Patient(one.patient_id, *people[one.patient_id])
+            if isinstance(one, ChangedExam):
+                news = News(patient, exam=one)
+            else:
+                news = News(patient, report=one)
+            outbox.enqueue(turn, self._router(news))
+
+
+def _promise() -> "asyncio.Future[Any]":
+    return asyncio.get_running_loop().create_future()
+
+
+def _told(one: _Reading, resolved: patients.Resolved) -> list[order_rows.ToldEvent]:
+    if not one.events:
+        return []
+    own = resolved.record_of[one.number]
+    root = resolved.root_of[own]
+    return [
+        order_rows.ToldEvent(event, one.number, one.received_us or 0, own, root)
+        for event in one.events
+    ]
+
+
+def _keep_attachments(turn: Turn, due: Sequence[_Reading]) -> None:
+    for one in due:
+        messages.attach(turn, one.contents.attachments)
+        if one.profile is not None:
+            messages.read_with(turn, one.number, one.profile)
+
+
+def _mark_senders(turn: Turn, due: Sequence[_Reading]) -> None:
+    senders: dict[str, tuple[int, int]] = {}
+    for one in due:
+        last, count = senders.get(one.sender, (0, 0))
+        senders[one.sender] = (max(last, one.received_us or 0), count + (not one.anew))
+    messages.seen(turn, senders)
+
+
+async def _follow_up(turn: Turn, result: order_rows.Result) -> None:
+    """What depends on rows of others: the same number at two patients, studies, time."""
+    if not (result.realigned or result.gone or result.accessions or result.due_again):
+        return
+    await turn.flush()
+    await order_rows.settle_conflicts(turn, result.accessions)
+    await _resolve_overdue(turn, result)
+    if result.realigned or result.gone:
+        await study_links.relink_exams(
+            turn, result.realigned, patients=result.patients, gone=result.gone
+        )
+
+
+async def _resolve_overdue(turn: Turn, result: order_rows.Result) -> None:
+    """Images that are not due any more are not overdue."""
+    over = {key for key, due in result.due_again.items() if not due or due > turn.at}
+    keys = [f"{findings.EXAM}{key}|{study_links.OVERDUE}" for key in sorted(over | result.gone)]
+    findings.resolve(turn, await findings.by_keys(turn.conn, keys))
+
+
+async def _fail(turn: Turn, failures: Sequence[_Failure]) -> None:
+    messages.mark(turn, [(job.number, job.state, job.ack, job.error) for job in failures])
+    for job in failures:
+        stated = [_notice(job.number, place, one) for place, one in enumerate(job.notices)]
+        await findings.settle(turn, stated, await findings.of_message(turn.conn, job.number))
+
+
+async def _state_notices(
+    turn: Turn,
+    due: Sequence[_Reading],
+    standings: dict[int, Standing],
+    resolved: patients.Resolved,
+    result: order_rows.Result,
+) -> None:
+    stated: list[findings.Stated] = []
+    scope: list[findings.StoredFinding] = []
+    reused = Notice("control-id-reuse", "another message came earlier with this control id")
+    for one in due:
+        notices = [*one.contents.notices]
+        notices += [notice for number, notice in resolved.notices if number == one.number]
+        if standings[one.number].reused:
+            notices.append(reused)
+        exam = min(result.exams_of.get(one.number, ()), default=0)
+        patient = resolved.root_of.get(resolved.record_of.get(one.number, 0), 0)
+        order = result.order_of.get(exam, 0)
+        stated += [
+            _notice(one.number, place, notice, patient=patient, order=order, exam=exam)
+            for place, notice in enumerate(notices)
+        ]
+        if standings[one.number].state != messages.KEPT:
+            scope += await findings.of_message(turn.conn, one.number)
+    if stated or scope:
+        await findings.settle(turn, stated, scope)
+
+
+def _notice(
+    number: int, place: int, notice: Notice, *, patient: int = 0, order: int = 0, exam: int = 0
+) -> findings.Stated:
+    return findings.Stated(
+        key=f"{findings.MESSAGE}{number}|{notice.code}|{place}",
+        code=notice.code,
+        severity=notice.severity,
+        subject=f"{findings.MESSAGE}{number}",
+        detail=notice.detail,
+        patient_id=patient,
+        order_id=order,
+        exam_id=exam,
+        message=number,
+    )
