@@ -24,6 +24,7 @@
       Forbidden                 the caller may not do this
       Unavailable               it cannot be done now, and may be tried again
         StorageFull             no room is left for the bytes or the catalogue
+        Undelivered             a receiver did not take what it was sent
 
 Texts of these errors are sent to clients: they never hold patient data. What is
 none of these is a bug.
@@ -168,3 +169,7 @@ class Unavailable(ArchiveError):
 
 class StorageFull(Unavailable):
     """No room is left for the bytes or for the catalogue."""
+
+
+class Undelivered(Unavailable):
+    """A receiver did not take what it was sent; it is sent again later."""

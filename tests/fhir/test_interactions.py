@@ -1,5 +1,6 @@
 """Reading and writing single resources over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,29 @@ async def test_an_update_of_another_resource_than_the_url_names_is_refused(
     response = await client.put(f"{BASE}/Organization/own", json={**UNIT, "id": "own", **changed})
 
     assert response.status_code == 400
+
+
+async def test_an_update_that_wants_to_be_the_first_is_refused_when_it_is_not(
+    client: httpx2.AsyncClient,
+) -> None:
+    made = await create(client, UNIT)
+
+    response = await client.put(
+        f"{BASE}/Organization/{made['id']}", json=made, headers={"If-None-Match": "*"}
+    )
+
+    assert response.status_code == 412
+
+
+async def test_of_updates_at_the_same_time_that_know_one_version_one_is_taken(
+    client: httpx2.AsyncClient,
+) -> None:
+    made = await create(client, UNIT)
+    url, known = f"{BASE}/Organization/{made['id']}", {"If-Match": 'W/"1"'}
+
+    responses = await asyncio.gather(*(client.put(url, json=made, headers=known) for _ in range(5)))
+
+    assert sorted(one.status_code for one in responses) == [200, 412, 412, 412, 412]
 
 
 async def test_what_comes_from_elsewhere_cannot_be_written(fhir: Served) -> None:
@@ -402,6 +426,7 @@ async def test_a_refusal_does_not_repeat_what_was_sent(client: httpx2.AsyncClien
         b'{"name":"x"}',
         b'{"resourceType":3}',
         b"\xff",
+        b'{"resourceType":"Organization","name":"a\\u0000b"}',
         b'{"resourceType":"Organization","contact":' + b"[" * 500 + b"]" * 500 + b"}",
     ],
 )
@@ -606,10 +631,13 @@ async def a_document_of_a_patient(fhir: Served) -> str:
         "date=2024-01-08",
     ],
 )
-async def test_a_document_is_found_by_what_it_refers_to(fhir: Served, query: str) -> None:
-    made = await a_document_of_a_patient(fhir)
+async def test_a_document_is_found_by_what_it_refers_to(
+    tmp_path: Path, database_url: str, query: str
+) -> None:
+    async with served(tmp_path, database_url) as fhir:
+        made = await a_document_of_a_patient(fhir)
 
-    assert await fhir.ids(f"DocumentReference?{query}") == [made]
+        assert await fhir.ids(f"DocumentReference?{query}") == [made]
 
 
 @pytest.mark.parametrize("query", ["patient=p2", "related=ServiceRequest/e8"])

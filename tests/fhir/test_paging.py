@@ -1,6 +1,7 @@
 """Pages: all matches once, whatever happens in between, and tokens that tell nothing."""
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,18 @@ async def test_includes_beyond_the_limit_are_left_out_and_that_is_said(
         bundle = await one.search("ServiceRequest?_revinclude=Task:focus")
 
     assert (len(matched(bundle, "include")), issues(bundle)[0]["code"]) == (2, "incomplete")
+
+
+async def test_the_next_page_of_the_longest_query_can_be_reached(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    chance = random.Random(1)  # what cannot be made shorter
+    codes = [f"{chance.getrandbits(256):064x}" for _ in range(480)]
+    form = {"identifier": ",".join(["x", *codes]), "_count": "1"}
+    async with served(tmp_path, sqlite_url) as one:
+        for number in range(2):
+            one.put("Patient", id=f"p{number}", identifier=[{"value": "x"}])
+        first = (await one.client.post(f"{BASE}/Patient/_search", data=form)).json()
+        second = (await one.client.get(link(first, "next") or "")).json()
+
+    assert matched(first) + matched(second) == ["p1", "p0"]

@@ -359,6 +359,8 @@ async def update(fhir: Fhir, call: Call, kind: str, resource_id: str) -> Change:
         raise InvalidRequest("this is no id of a resource")
     written.check(resource)
     before = await _before(fhir, kind, resource_id)
+    if before is not None and call.headers.get("if-none-match") == "*":
+        raise PreconditionFailed("the resource is there already")
     expected = expected_of(call, before)
     return Change(
         written,
@@ -435,5 +437,10 @@ def _payload(call: Call) -> Resource:
 async def _done(fhir: Fhir, call: Call, change: Change) -> Answer:
     if change.write is None:
         return answer_of(call, change, None)
-    (row,) = await fhir.write([change.write])
+    try:
+        (row,) = await fhir.write([change.write])
+    except Conflict as error:
+        if "if-match" in call.headers:  # somebody was faster
+            raise PreconditionFailed(str(error)) from None
+        raise
     return answer_of(call, change, row)

@@ -7,7 +7,7 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Attributes:
-    query_length: Characters of a query string.
+    query_length: Characters of a query string, or of a form.
     criteria: Parameters that narrow a search.
     values: Alternatives of one criterion.
     chain: Steps of a chained parameter.

@@ -14,14 +14,14 @@ import httpx2
 import orjson
 import structlog
 
-from bfr_dicomweb.errors import ArchiveError, InvalidRequest
+from bfr_dicomweb.errors import ArchiveError, InvalidRequest, Undelivered
 from bfr_dicomweb.fhir import ids
 from bfr_dicomweb.fhir.outcomes import FHIR_JSON
 from bfr_dicomweb.fhir.search import Criterion, Search, Token
 from bfr_dicomweb.fhir.search_parameters import parameters_of
 from bfr_dicomweb.fhir.service import Fhir
 from bfr_dicomweb.fhir.source import Narrowing, Resource
-from bfr_dicomweb.services.dispatching import Entry, Followed, Undelivered, enqueue
+from bfr_dicomweb.services.dispatching import Entry, Followed, enqueue
 
 KIND: Final = "rest-hook"
 TIMEOUT_S: Final = 30.0

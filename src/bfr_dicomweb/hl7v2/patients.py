@@ -14,14 +14,11 @@ UNLINK: Final = "A37"
 # Events that tell how a patient is called, whatever else. Visits and accounts are not kept here,
 # so that it does not matter where those went. Merges and deletions that are not done here are not
 # among them: accepting such a message would say that they are.
-# fmt: off
-DEMOGRAPHICS: Final = frozenset({
-    "A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A09",
-    "A10", "A11", "A12", "A13", "A14", "A15", "A16", "A21", "A22",
-    "A25", "A26", "A27", "A28", "A31", "A32", "A33", "A38", "A41",
-    "A42", "A45", "A52", "A53", "A54", "A55", "A60", "A61", "A62",
-})
-# fmt: on
+_DEMOGRAPHICS: Final = """
+    A01 A02 A03 A04 A05 A06 A07 A08 A09 A10 A11 A12 A13 A14 A15 A16 A21 A22
+    A25 A26 A27 A28 A31 A32 A33 A38 A41 A42 A45 A52 A53 A54 A55 A60 A61 A62
+"""
+DEMOGRAPHICS: Final = frozenset(_DEMOGRAPHICS.split())
 EVENTS: Final = DEMOGRAPHICS | MERGES | {UNLINK}
 PROTECTED: Final = "sekretessmarkering"
 

@@ -9,13 +9,13 @@ from typing import Final
 
 import httpx2
 
-from bfr_dicomweb.errors import InvalidMessage, InvalidRequest
+from bfr_dicomweb.errors import InvalidMessage, InvalidRequest, Undelivered
 from bfr_dicomweb.hl7v2 import batches, mllp, telling
 from bfr_dicomweb.hl7v2 import exchange as exchanges
 from bfr_dicomweb.hl7v2.exchange import Receiver
 from bfr_dicomweb.hl7v2.http_post import HL7_V2
 from bfr_dicomweb.hl7v2.message import parse
-from bfr_dicomweb.services.dispatching import Entry, Undelivered
+from bfr_dicomweb.services.dispatching import Entry
 from bfr_dicomweb.services.orders import Orders
 
 TIMEOUT_S: Final = 30.0

@@ -47,6 +47,7 @@ HTTP_STATUS: Final[dict[type[errors.ArchiveError], int]] = {
     errors.Forbidden: 403,
     errors.Unavailable: 503,
     errors.StorageFull: 507,
+    errors.Undelivered: 503,
 }
 RETRY_AFTER_SECONDS: Final = "30"
 PREFLIGHT_MAX_AGE_SECONDS: Final = "86400"

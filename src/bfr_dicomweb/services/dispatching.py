@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from bfr_dicomweb.errors import ArchiveError
+from bfr_dicomweb.errors import ArchiveError, Undelivered
 from bfr_dicomweb.index import followers, outbox
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.followers import Followed as Followed
@@ -36,10 +36,6 @@ log = structlog.get_logger("dispatcher")
 
 Handle = Callable[[Sequence[Followed]], Awaitable[None]]
 Deliver = Callable[[Entry], Awaitable[None]]
-
-
-class Undelivered(ArchiveError):
-    """The receiver did not take it; it will be tried again. The text names no patient."""
 
 
 @dataclass(frozen=True, slots=True)
