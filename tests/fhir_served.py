@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from starlette.responses import Response
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bfr_dicomweb.errors import ArchiveError, Gone, NotAllowed, NotFound
+from bfr_dicomweb.errors import Gone, NotFound
 from bfr_dicomweb.fhir import outcomes
 from bfr_dicomweb.fhir.limits import DEFAULT, Limits
 from bfr_dicomweb.fhir.routes import routes
-from bfr_dicomweb.fhir.service import Fhir, Operation
+from bfr_dicomweb.fhir.service import ROOT, Fhir, Operation
 from bfr_dicomweb.fhir.several import Several
 from bfr_dicomweb.fhir.source import Candidate, Narrowing, Resource, Source
 from bfr_dicomweb.fhir.written import Written
-from bfr_dicomweb.http.border import HTTP_STATUS
+from bfr_dicomweb.http.border import Border
 from bfr_dicomweb.services.archive import Archive
 
 BASE = "http://archive.test/fhir"
@@ -172,7 +170,9 @@ async def served(
         operations=operations,
     )
     router = Router(routes=routes(fhir), default=_not_found, redirect_slashes=False)
-    transport = httpx2.ASGITransport(app=_Reported(router))
+    app = Border(router, reporters={ROOT: outcomes.report})
+    # what the border answers to a bug is looked at, too
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     try:
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             yield Served(client, fhir, shelves)
@@ -182,19 +182,3 @@ async def served(
 
 async def _not_found(*_: object) -> None:
     raise NotFound("there is no such resource")
-
-
-class _Reported:
-    """Answers with what went wrong, as the border does; what is no error of ours stays a bug."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        except ArchiveError as error:
-            status = HTTP_STATUS[type(error)]
-            media_type, payload = outcomes.report(status, str(error), error)
-            headers = {"Allow": ", ".join(error.allowed)} if isinstance(error, NotAllowed) else {}
-            await Response(payload, status, headers, media_type)(scope, receive, send)
