@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import ssl
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -79,6 +80,16 @@ def read_exchange(file: Path) -> str:
     return text
 
 
+def require_usable_files(settings: Settings) -> None:
+    """
+    Raises:
+        SettingsError: a file that the settings name cannot be used.
+    """
+    if settings.exchange is not None:
+        read_exchange(settings.exchange)
+    _tls(settings)
+
+
 @asynccontextmanager
 async def open_orders(settings: Settings) -> AsyncIterator[Orders]:
     """For commands that look at messages, beside a server or without one."""
@@ -120,6 +131,7 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         fhir = await fhir_sources.service(
             archive,
             reprocess=partial(rereading.reprocess, door, orders),
+            dicomweb_url=(settings.public_url or f"http://{settings.http}") + endpoints.ROOT,
             public_url=settings.public_url,
             trust_forwarded=settings.trust_forwarded,
             max_payload_bytes=settings.max_message_bytes,
@@ -132,21 +144,19 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
 async def _listening(parts: Parts) -> AsyncIterator[None]:
     """The HL7 v2 door, where it is not switched off."""
     settings = parts.settings
+    # those that came over HTTP too
+    await rereading.recover(parts.door, parts.orders)
     if settings.mllp_address is None:
         yield
         return
     host, port = settings.mllp_address
-    certificate, key = settings.mllp_certificate, settings.mllp_key
     server = mllp.MllpServer(
         handler(parts.door),
         host,
         port,
-        ssl_context=mllp.server_context(certificate, key, settings.mllp_client_ca)
-        if certificate is not None and key is not None
-        else None,
+        ssl_context=_tls(settings),
         limits=mllp.MllpLimits(message_bytes=settings.max_message_bytes),
     )
-    await rereading.recover(parts.door, parts.orders)
     try:
         await server.start()
     except OSError as error:
@@ -155,6 +165,24 @@ async def _listening(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         await server.stop(settings.shutdown_seconds)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """Of the HL7 v2 door, when it has a certificate.
+
+    Raises:
+        SettingsError: its files cannot be used.
+    """
+    certificate, key = settings.mllp_certificate, settings.mllp_key
+    if certificate is None or key is None:
+        return None
+    try:
+        return mllp.server_context(certificate, key, settings.mllp_client_ca)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror
+        raise SettingsError(
+            f"mllp_certificate, mllp_key, mllp_client_ca: cannot be used: {reason}"
+        ) from None
 
 
 @asynccontextmanager

@@ -113,19 +113,21 @@ class Following:
         linked = await timeline.exams_of_studies(self._index, studies)
         exams |= {exam.id for exam in linked}
         reports |= {row.id for row in await timeline.reports_of_exams(self._index, exams)}
-        for row in await timeline.reports(self._index, reports):
-            await self._write(row)
+        rows = await timeline.reports(self._index, reports)
+        answered = await timeline.exams(self._index, {id_ for row in rows for id_ in row.exam_ids})
+        by_id = {exam.id: exam for exam in answered}
+        for row in rows:
+            await self._write(row, [by_id[id_] for id_ in row.exam_ids if id_ in by_id])
 
-    async def _write(self, row: timeline.ReportRow) -> None:
-        answered = await timeline.exams(self._index, row.exam_ids)
+    async def _write(self, row: timeline.ReportRow, exams: Sequence[timeline.ExamRow]) -> None:
         studies = {
-            link.study_instance_uid for exam in answered for link in exam.studies if link.study_id
+            link.study_instance_uid for exam in exams for link in exam.studies if link.study_id
         }
         own = exchange_of(self._orders).writes_own_reports(row.report.performer)
         for study in sorted(studies):
             try:
                 await self._writer.write_missing(
-                    row.report, study, exams=[exam.exam for exam in answered], own_sr=own
+                    row.report, study, exams=[exam.exam for exam in exams], own_sr=own
                 )
             except NotFound:
                 continue

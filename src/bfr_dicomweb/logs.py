@@ -2,10 +2,13 @@
 
 import logging
 import sys
+import traceback
+from types import TracebackType
 from typing import Any, Final
 
 import orjson
 import structlog
+from structlog.types import EventDict
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -18,7 +21,7 @@ def configure(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, *_renderers(terminal)],
+        processors=[*shared, _where_it_was_raised, *_renderers(terminal)],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -37,6 +40,23 @@ def configure(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("pydicom", "pynetdicom", "alembic", "sqlalchemy.engine"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _where_it_was_raised(_: Any, __: str, event: EventDict) -> EventDict:
+    """The place of an exception without its text, which may hold values of a patient."""
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event["exception"] = "".join(_frames(error))
+    return event
+
+
+def _frames(error: BaseException) -> list[str]:
+    trace: TracebackType | None = error.__traceback__
+    lines = [*traceback.format_tb(trace), type(error).__name__, "\n"]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return lines if cause is None else [*_frames(cause), "\nand then\n", *lines]
 
 
 def _renderers(terminal: bool) -> list[Any]:

@@ -1,4 +1,5 @@
-"""How long the reads of a patient's timeline take in a large catalogue, on both databases.
+"""How long a patient's timeline takes in a large catalogue, on both databases: its reads alone, and
+the whole FHIR request over HTTP to a server process.
 
     python tests/benchmarks/timeline.py [--orders 1000000] [--only sqlite] [--patients 300]
 
@@ -18,11 +19,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import httpx2
+
 import orders_population
 import postgresql_server
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services import timeline
 from bfr_dicomweb.services.timeline import Page
+from live import Live
 
 PAGE = 25
 
@@ -75,7 +79,37 @@ async def measure(index: Index, name: str, patients: list[int]) -> None:
     )
 
 
-async def run(url: str, orders: int, patients: int) -> None:
+def ask(url: str, chosen: list[int]) -> None:
+    """The timeline of each patient as an EHR asks for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        live = Live(Path(folder), {"database_url": url.replace("+aiosqlite", "")})
+        live.start()
+        try:
+            with httpx2.Client(base_url=live.fhir, timeout=60) as client:
+                for name in ("over HTTP, first time", "over HTTP, again"):
+                    _ask(client, name, chosen)
+        finally:
+            live.stop()
+
+
+def _ask(client: httpx2.Client, name: str, chosen: list[int]) -> None:
+    taken_ms, entries = [], 0
+    for number in chosen:
+        identifier = orders_population.identity(number)
+        begun = time.perf_counter()
+        answer = client.post("/Patient/$imaging-timeline", data={"identifier": identifier})
+        taken_ms.append((time.perf_counter() - begun) * 1000)
+        entries += len(answer.raise_for_status().json().get("entry", []))
+    cuts = statistics.quantiles(taken_ms, n=100)
+    print(
+        f"{name:30}{entries / len(chosen):5.0f} entries"
+        f"  median {cuts[49]:6.2f} ms  p95 {cuts[94]:6.2f} ms  min {min(taken_ms):6.2f} ms",
+        flush=True,
+    )
+
+
+async def run(url: str, orders: int, patients: int) -> list[int]:
+    """Fill and read; gives the places of the patients that were chosen."""
     index = await Index.open(url)
     await index.migrate()
     await index.close()
@@ -90,6 +124,7 @@ async def run(url: str, orders: int, patients: int) -> None:
         await measure(index, "with studies, first time", stored)
         await measure(index, "with studies, again", stored)
         await measure(index, "without studies", [n + 1 for n in chosen if n + 1 not in stored])
+        return chosen
     finally:
         await index.close()
 
@@ -104,7 +139,7 @@ def main() -> None:
         if chosen.only in (None, name):
             print(name)
             with database() as url:
-                asyncio.run(run(url, chosen.orders, chosen.patients))
+                ask(url, asyncio.run(run(url, chosen.orders, chosen.patients)))
 
 
 if __name__ == "__main__":

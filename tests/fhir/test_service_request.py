@@ -2,7 +2,7 @@
 
 import pytest
 
-from bfr_dicomweb.fhir import service_request
+from bfr_dicomweb.fhir import ids, service_request
 from bfr_dicomweb.orders.events import Coding, Facts, Kind, Party
 from bfr_dicomweb.orders.identifiers import HSA_ID, Identifier
 from bfr_dicomweb.orders.state import Status
@@ -103,6 +103,7 @@ def test_who_ordered_is_named_with_the_unit() -> None:
     built = service_request.of_order(Rows([an_event(facts=facts)]).order)
 
     assert built["requester"] == {
+        "reference": f"Practitioner/{ids.of_party(Identifier(HSA_ID, 'SE2321000131-P1'))}",
         "type": "Practitioner",
         "identifier": {"system": HSA_ID, "value": "SE2321000131-P1"},
         "display": "Rut Remittent, VC Hjällbo",

@@ -11,7 +11,6 @@ import pytest
 
 import fhir_schema
 from bfr_dicomweb.errors import Gone, TooCostly
-from bfr_dicomweb.fhir import organizations
 from bfr_dicomweb.fhir.binary import HL7_V2, Binaries
 from bfr_dicomweb.fhir.detected_issue import DetectedIssues
 from bfr_dicomweb.fhir.diagnostic_report import DiagnosticReports
@@ -22,8 +21,7 @@ from bfr_dicomweb.fhir.provenance import Provenances
 from bfr_dicomweb.fhir.service_request import ServiceRequests
 from bfr_dicomweb.fhir.source import Narrowing, Resource, Source
 from bfr_dicomweb.fhir.task import Tasks
-from bfr_dicomweb.orders.events import Attachment, Party
-from bfr_dicomweb.orders.identifiers import Identifier
+from bfr_dicomweb.orders.events import Attachment
 from bfr_dicomweb.services.archive import Archive
 from orders_said import (
     THORAX,
@@ -508,12 +506,3 @@ async def test_what_a_message_is_taken_to_say_now_is_found(registry: Registry) -
     (event,) = await all_of(Provenances(registry.archive))
 
     assert event["activity"]["coding"][0]["code"] == "arrived"
-
-
-async def test_known_parties_are_organizations_that_are_found_by_id() -> None:
-    unit = Party(Identifier("urn:oid:1.2", "E1"), name="Evidia")
-    source = organizations.organizations([unit, unit, Party(name="without an identifier")])
-
-    (found,) = await all_of(source)
-
-    assert await all_of(source, Narrowing(ids=frozenset({found["id"]}))) == [found]

@@ -76,7 +76,7 @@ def serve(
         database_url=database_url,
         public_url=public_url,
     )
-    _require_free_addresses(chosen)
+    _require_usable(chosen)
     run(_prepare(chosen))
     _greet(chosen)
     _serve(chosen)
@@ -104,7 +104,7 @@ def demo(
         database_url=database_url,
         public_url=public_url,
     )
-    _require_free_addresses(chosen)
+    _require_usable(chosen)
     study = run(_fill_with_examples(chosen))
     _greet(chosen)
     _suggest(chosen, study)
@@ -212,8 +212,15 @@ def main() -> None:
         sys.exit(1)
 
 
-def _require_free_addresses(settings: "Settings") -> None:
+def _require_usable(settings: "Settings") -> None:
     """Fail here, plainly, rather than after the greeting."""
+    from bfr_dicomweb.app import require_usable_files
+
+    require_usable_files(settings)
+    _require_free_addresses(settings)
+
+
+def _require_free_addresses(settings: "Settings") -> None:
     wanted = {"http": settings.http_address, "mllp": settings.mllp_address}
     for name, address in wanted.items():
         if address is not None and settings.only in (None, name):

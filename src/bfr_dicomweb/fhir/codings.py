@@ -6,6 +6,8 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
+from bfr_dicomweb.fhir import ids
+from bfr_dicomweb.orders import parties
 from bfr_dicomweb.orders.events import Coding, Facts, Party
 from bfr_dicomweb.orders.identifiers import DICOM_UID, AliasKind, Identifier
 from bfr_dicomweb.orders.state import COARSE, Exam, Status
@@ -163,9 +165,11 @@ def modality(code: str) -> Element:
 
 
 def party(told: Party, type_: str) -> Element:
-    """An Organization or Practitioner by its identifier: there need be no such resource here."""
+    """An Organization or Practitioner. Of who has no identifier of its own there is no resource."""
     made: Element = {}
     if told.identifier is not None:
+        if parties.is_known(told):
+            made["reference"] = f"{type_}/{ids.of_party(told.identifier)}"
         made["type"] = type_
         made["identifier"] = identifier(told.identifier)
     if display := party_name(told):

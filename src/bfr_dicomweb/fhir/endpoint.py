@@ -28,4 +28,5 @@ def build(address: str) -> Resource:
 
 
 def endpoints(address: str) -> Fixed:
-    return Fixed("Endpoint", (build(address),))
+    """In the order in which clients' own are kept, before all of them."""
+    return Fixed("Endpoint", (build(address),), "_lastUpdated")

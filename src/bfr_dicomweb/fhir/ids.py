@@ -1,10 +1,10 @@
 """The logical ids of resources that are made from rows: a letter and the number of the row."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
 
+from bfr_dicomweb.orders import parties
 from bfr_dicomweb.orders.identifiers import Identifier
 
 PATIENT: Final = "p"
@@ -72,5 +72,4 @@ def content_of(id: str) -> str | None:  # noqa: A002
 
 def of_party(identifier: Identifier) -> str:
     """Of an Organization, Practitioner or PractitionerRole: the same for the same identifier."""
-    told = f"{identifier.system}|{identifier.value}".encode()
-    return "h" + hashlib.sha256(told).hexdigest()[:24]
+    return parties.id_of(identifier)

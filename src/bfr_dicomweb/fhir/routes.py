@@ -89,7 +89,7 @@ class _Door:
         payload = await _payload(request, fhir.limits.body_bytes)
         content_type = headers.get("content-type")
         form = resource = None
-        if path[-1:] == ("_search",):
+        if _is_form(path, content_type):
             form = _form(payload, content_type, fhir.limits.query_length)
         elif path[:1] == ("Binary",) and not _is_resource(content_type):
             resource = _as_binary(payload, content_type, path)
@@ -171,6 +171,14 @@ def _require_sound(value: Any) -> None:
         if not level:
             return
     raise InvalidRequest(f"the resource is nested more than {_DEEPEST} levels deep")
+
+
+def _is_form(path: tuple[str, ...], content_type: str | None) -> bool:
+    """A search, or an operation that a form calls: identity numbers do not belong into URLs."""
+    if path[-1:] == ("_search",):
+        return True
+    is_operation = bool(path) and path[-1].startswith("$")
+    return is_operation and negotiation.media_type(content_type) == negotiation.FORM
 
 
 def _is_resource(content_type: str | None) -> bool:

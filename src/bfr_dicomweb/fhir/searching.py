@@ -25,7 +25,11 @@ _ROOM_US: Final = 2 * 86_400 * 1_000_000
 # Parameters of which one value names few resources.
 _SELECTIVE: Final = frozenset({"_id", "identifier", "requisition", "instance", "series"})
 # Strings whose folded beginnings are told to a source: it keeps them whole.
-_PREFIXES: Final = frozenset({"family"})
+_PREFIXES: Final = {
+    "Organization": "name",
+    "Patient": "family",
+    "Practitioner": "family",
+}
 _MERGED: Final = frozenset({"replaced-by", "replaces"})
 
 
@@ -504,7 +508,8 @@ def _narrowing(kind: str, criteria: Iterable[Criterion]) -> Narrowing:
     coded: dict[str, frozenset[str]] = {}
     for criterion in criteria:
         name = criterion.parameter.name
-        if criterion.modifier or criterion.nested:
+        is_begun = _PREFIXES.get(kind) == name and criterion.modifier in ("", "exact")
+        if criterion.nested or (criterion.modifier and not is_begun):
             continue
         if name == "_id":
             found = _codes(criterion)
@@ -519,7 +524,7 @@ def _narrowing(kind: str, criteria: Iterable[Criterion]) -> Narrowing:
             referred.setdefault(name, _targets(criterion))
         elif criterion.parameter.kind is Kind.TOKEN and (codes := _codes(criterion)) is not None:
             coded.setdefault(name, codes)
-        elif name in _PREFIXES:
+        elif is_begun:
             begun = (value.text for value in criterion.values if isinstance(value, Text))
             coded.setdefault(name, frozenset(map(fold, begun)))
     return Narrowing(chosen, patients, identifiers, referred, coded)

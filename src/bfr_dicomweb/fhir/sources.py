@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Final
 
-from bfr_dicomweb.fhir import limits, operations, subscriptions
+from bfr_dicomweb.fhir import limits, operations, subscriptions, terminology
 from bfr_dicomweb.fhir.binary import Binaries
 from bfr_dicomweb.fhir.detected_issue import DetectedIssues
 from bfr_dicomweb.fhir.diagnostic_report import DiagnosticReports
 from bfr_dicomweb.fhir.document_reference import DocumentReferences
+from bfr_dicomweb.fhir.endpoint import endpoints
 from bfr_dicomweb.fhir.imaging_study import ImagingStudies
+from bfr_dicomweb.fhir.organizations import Organizations, PractitionerRoles, Practitioners
 from bfr_dicomweb.fhir.patient import Patients
 from bfr_dicomweb.fhir.provenance import Provenances
 from bfr_dicomweb.fhir.service import Fhir
@@ -31,6 +33,7 @@ async def service(
     archive: Archive,
     *,
     reprocess: Callable[[], Awaitable[int]],
+    dicomweb_url: str,
     public_url: str | None,
     trust_forwarded: bool,
     max_payload_bytes: int,
@@ -39,11 +42,12 @@ async def service(
     """
     Args:
         reprocess: Reads messages anew; gives how many.
+        dicomweb_url: Of the DICOMweb service, as clients reach it.
         notified_hosts: To which subscriptions may be delivered; "*" is any.
     """
     return Fhir.of(
         archive,
-        _sources(archive, notified_hosts),
+        _sources(archive, dicomweb_url, notified_hosts),
         secret=await archive.secret(SECRET),
         limits=replace(limits.DEFAULT, body_bytes=max_payload_bytes),
         operations=operations.operations(reprocess),
@@ -52,7 +56,7 @@ async def service(
     )
 
 
-def _sources(archive: Archive, notified_hosts: Collection[str]) -> list[Source]:
+def _sources(archive: Archive, dicomweb_url: str, notified_hosts: Collection[str]) -> list[Source]:
     check = subscriptions.checking(SUBSCRIBABLE, notified_hosts)
     return [
         Patients(archive),
@@ -64,4 +68,11 @@ def _sources(archive: Archive, notified_hosts: Collection[str]) -> list[Source]:
         DetectedIssues(archive),
         Several(DocumentReferences(archive), Written(archive, "DocumentReference", moment="date")),
         Several(Binaries(archive), Written(archive, "Binary", moment="")),
+        Several(Organizations(archive), Written(archive, "Organization")),
+        Several(Practitioners(archive), Written(archive, "Practitioner")),
+        Several(PractitionerRoles(archive), Written(archive, "PractitionerRole")),
+        Several(endpoints(dicomweb_url), Written(archive, "Endpoint")),
+        terminology.code_systems(),
+        terminology.concept_maps(),
+        Written(archive, "Subscription", check=check, prepare=subscriptions.activated),
     ]

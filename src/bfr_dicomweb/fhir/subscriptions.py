@@ -5,6 +5,7 @@ into the outbox, so that each subscriber is told in order, again when it did not
 forgotten. Told is what the resource is when the notification goes out.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -14,11 +15,11 @@ import httpx2
 import orjson
 import structlog
 
-from bfr_dicomweb.errors import ArchiveError, InvalidRequest, Undelivered
+from bfr_dicomweb.errors import ArchiveError, InvalidQuery, InvalidRequest, Undelivered
 from bfr_dicomweb.fhir import ids
 from bfr_dicomweb.fhir.outcomes import FHIR_JSON
-from bfr_dicomweb.fhir.search import Criterion, Search, Token
-from bfr_dicomweb.fhir.search_parameters import parameters_of
+from bfr_dicomweb.fhir.search import Criterion, Reader, Search, Token
+from bfr_dicomweb.fhir.search_parameters import PARAMETERS, parameters_of
 from bfr_dicomweb.fhir.service import Fhir
 from bfr_dicomweb.fhir.source import Narrowing, Resource
 from bfr_dicomweb.services.dispatching import Entry, Followed, enqueue
@@ -27,6 +28,7 @@ KIND: Final = "rest-hook"
 TIMEOUT_S: Final = 30.0
 MOST: Final = 1000
 ACTIVE: Final = "active"
+REQUESTED: Final = "requested"
 # Which resources a changed row is shown as.
 _SHOWN_AS: Final = {
     "patient": (("Patient", ids.PATIENT),),
@@ -67,9 +69,18 @@ def check(resource: Resource, *, types: Collection[str], hosts: Collection[str])
         name, colon, value = header.partition(":")
         if not colon or not name.strip() or not (name + value).isprintable():
             raise InvalidRequest("Subscription.channel.header: each is one line, Name: value")
-    criteria_type = resource["criteria"].partition("?")[0]
-    if criteria_type not in types:
+    kind, _, query = resource["criteria"].partition("?")
+    if kind not in types:
         raise InvalidRequest("Subscription.criteria: must begin with a type of resource, Type?...")
+    try:
+        Reader(PARAMETERS.keys(), strict=True).read(kind, _pairs(query))
+    except InvalidQuery as error:
+        raise InvalidRequest(f"Subscription.criteria: {error}") from None
+
+
+def activated(resource: Resource) -> Resource:
+    """A subscription that is requested begins at once."""
+    return {**resource, "status": ACTIVE} if resource["status"] == REQUESTED else resource
 
 
 class Subscriptions:
@@ -140,7 +151,7 @@ class Subscriptions:
         return [one.resource["id"] for one in found]
 
     def _search(self, criteria: str, kind: str, wanted: Iterable[str]) -> Search:
-        query = parse_qsl(criteria.partition("?")[2], keep_blank_values=True)
+        query = _pairs(criteria.partition("?")[2])
         search = self._fhir.reader(self._base, strict=True).read(kind, query)
         own_id = parameters_of(kind).named["_id"]
         among = Criterion(own_id, tuple(Token(None, id_) for id_ in sorted(wanted)))
@@ -176,11 +187,16 @@ class Subscriptions:
 
     async def _call(self, method: str, url: str, headers: dict[str, str], body: bytes) -> None:
         try:
-            answer = await self._http.request(method, url, content=body, headers=headers)
-        except httpx2.HTTPError as error:
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await self._http.request(method, url, content=body, headers=headers)
+        except (httpx2.HTTPError, TimeoutError) as error:
             raise Undelivered(f"no answer: {type(error).__name__}") from None
         if not answer.is_success:
             raise Undelivered(f"the subscriber answered with status {answer.status_code}")
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query, keep_blank_values=True)
 
 
 def _header(text: str) -> tuple[str, str]:

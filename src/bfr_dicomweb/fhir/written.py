@@ -19,6 +19,7 @@ from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.resources import Delete, Post, Put, ResourceRow
 
 Check = Callable[[Resource], None]
+Prepare = Callable[[Resource], Resource]
 
 _GENDER: Final = "male female other unknown"
 _PUBLICATION: Final = "draft active retired unknown"
@@ -63,6 +64,10 @@ _TYPE_CODES: Final[dict[str, frozenset[str]]] = {
 _NAME_USE: Final = frozenset("usual official temp nickname anonymous old maiden".split())  # noqa: SIM905
 
 
+def _as_it_is(resource: Resource) -> Resource:
+    return resource
+
+
 class Written:
     """The resources of one type that clients have written.
 
@@ -71,6 +76,7 @@ class Written:
             parameter says so. By another than _lastUpdated all of the type are read and sorted:
             for types of which there are few.
         check: More that has to hold; raises InvalidRequest.
+        prepare: What the server makes of a resource before it is kept.
     """
 
     def __init__(
@@ -80,11 +86,13 @@ class Written:
         *,
         moment: str = "_lastUpdated",
         check: Check | None = None,
+        prepare: Prepare = _as_it_is,
     ) -> None:
         self._index = archive.index
         self._type = resource_type
         self._moment = moment
         self._check = check
+        self._prepare = prepare
 
     @property
     def type(self) -> str:
@@ -157,7 +165,8 @@ class Written:
             self._check(resource)
 
     def post(self, id: str, resource: Resource, base: str) -> Post:  # noqa: A002
-        return Post(self._type, id, _body(resource), found_by(resource, base))
+        kept = self._prepare(resource)
+        return Post(self._type, id, _body(kept), found_by(kept, base))
 
     def put(
         self,
@@ -166,7 +175,8 @@ class Written:
         base: str,
         expected: int | None = None,
     ) -> Put:
-        return Put(self._type, id, _body(resource), found_by(resource, base), expected)
+        kept = self._prepare(resource)
+        return Put(self._type, id, _body(kept), found_by(kept, base), expected)
 
     def delete(self, id: str, expected: int | None) -> Delete:  # noqa: A002
         return Delete(self._type, id, expected)

@@ -260,12 +260,13 @@ def _sender(exchange: Exchange, header: Header, names: frozenset[str] | None) ->
     facility = _name(header.sending_facility)
     # under no name that a sender can have: nobody is to be trusted by it when it is read again
     claimed = f"unverified {application}|{facility}"
+    found: Sender | _Refused
     try:
         found = reading.sender_of(exchange, header, names or ())
+        if found.is_known:
+            return found
     except InvalidMessage as error:
-        return _Refused(claimed, error)
-    if found.is_known:
-        return found
+        found = _Refused(claimed, error)
     for sender in exchange.senders:
         if _is_claimed(sender, application, facility):
             detail = f"messages in the name of {sender.name}, but not with its certificate"

@@ -431,7 +431,8 @@ class MllpConnection:
 
     @property
     def is_open(self) -> bool:
-        return not self._writer.is_closing()
+        # many receivers close after each message
+        return not self._writer.is_closing() and not self._reader.at_eof()
 
     async def send(self, message: bytes, *, timeout_s: float = 30.0) -> bytes:
         """The acknowledgement of `message`, both without their framing.

@@ -1,5 +1,6 @@
 """Messages out: from the command line, and from the outbox to EHR and RIS."""
 
+import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ import httpx2
 from bfr_dicomweb.errors import InvalidMessage, InvalidRequest, Undelivered
 from bfr_dicomweb.hl7v2 import batches, mllp, telling
 from bfr_dicomweb.hl7v2 import exchange as exchanges
-from bfr_dicomweb.hl7v2.exchange import Receiver
+from bfr_dicomweb.hl7v2.exchange import Receiver, Tls
 from bfr_dicomweb.hl7v2.http_post import HL7_V2
 from bfr_dicomweb.hl7v2.message import parse
 from bfr_dicomweb.services.dispatching import Entry
@@ -58,7 +59,7 @@ def context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.
     """Of TLS when any of these is given."""
     if ca is None and certificate is None:
         return None
-    return mllp.client_context(ca, certificate, key)
+    return _client_context(ca, certificate, key)
 
 
 def messages_of(data: bytes) -> list[bytes]:
@@ -95,6 +96,7 @@ class Courier:
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
         self._connections: dict[str, mllp.MllpConnection] = {}
+        self._reached: dict[str, tuple[str, int, Tls | None]] = {}
         self._http = httpx2.AsyncClient(timeout=TIMEOUT_S)
 
     async def deliver(self, entry: Entry) -> None:
@@ -113,8 +115,8 @@ class Courier:
             raise Undelivered(f"the receiver answered {answer.code or 'nothing'}")
 
     async def close(self) -> None:
-        for connection in self._connections.values():
-            await connection.close()
+        for name in list(self._connections):
+            await self._hang_up(name)
         await self._http.aclose()
 
     async def _receiver(self, name: str) -> Receiver:
@@ -125,30 +127,47 @@ class Courier:
         raise Undelivered("no receiver of this name is configured")
 
     async def _send(self, receiver: Receiver, message: bytes) -> Answer:
-        connection = self._connections.get(receiver.name)
-        if connection is None or not connection.is_open:
-            connection = await mllp.MllpConnection.open(
-                receiver.host, receiver.port, ssl_context=_context_of(receiver)
-            )
-            self._connections[receiver.name] = connection
+        connection = await self._connection(receiver)
         try:
             return read_answer(await connection.send(message, timeout_s=TIMEOUT_S))
         except BaseException:
-            del self._connections[receiver.name]
+            await self._hang_up(receiver.name)
+            raise
+
+    async def _connection(self, receiver: Receiver) -> mllp.MllpConnection:
+        """The one that is open, as long as the receiver is to be found where it was."""
+        known = self._connections.get(receiver.name)
+        if known is not None and known.is_open and self._reached[receiver.name] == _way(receiver):
+            return known
+        await self._hang_up(receiver.name)
+        opened = await mllp.MllpConnection.open(
+            receiver.host, receiver.port, ssl_context=_context_of(receiver)
+        )
+        self._connections[receiver.name] = opened
+        self._reached[receiver.name] = _way(receiver)
+        return opened
+
+    async def _hang_up(self, name: str) -> None:
+        connection = self._connections.pop(name, None)
+        if connection is not None:
             with suppress(OSError):
                 await connection.close()
-            raise
 
     async def _post(self, receiver: Receiver, message: bytes) -> Answer:
         try:
-            response = await self._http.post(
-                receiver.url, content=message, headers={"Content-Type": HL7_V2}
-            )
-        except httpx2.HTTPError as error:
+            async with asyncio.timeout(TIMEOUT_S):
+                response = await self._http.post(
+                    receiver.url, content=message, headers={"Content-Type": HL7_V2}
+                )
+        except (httpx2.HTTPError, TimeoutError) as error:
             raise Undelivered(f"no answer: {type(error).__name__}") from None
         if not response.is_success:
             raise Undelivered(f"the receiver answered with status {response.status_code}")
         return read_answer(response.content)
+
+
+def _way(receiver: Receiver) -> tuple[str, int, Tls | None]:
+    return receiver.host, receiver.port, receiver.tls
 
 
 def _context_of(receiver: Receiver) -> ssl.SSLContext | None:
@@ -156,4 +175,16 @@ def _context_of(receiver: Receiver) -> ssl.SSLContext | None:
     if tls is None:
         return None
     paths = [Path(name) if name else None for name in (tls.ca, tls.certificate, tls.key)]
-    return mllp.client_context(*paths)
+    return _client_context(*paths)
+
+
+def _client_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """
+    Raises:
+        Unavailable: one of the files is not there, or is not what it should be.
+    """
+    try:
+        return mllp.client_context(ca, certificate, key)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise Unavailable(f"TLS: certificates cannot be used: {reason}") from None

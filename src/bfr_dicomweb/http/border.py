@@ -53,12 +53,12 @@ RETRY_AFTER_SECONDS: Final = "30"
 PREFLIGHT_MAX_AGE_SECONDS: Final = "86400"
 ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 ALLOWED_HEADERS: Final = (
-    "Accept, Accept-Charset, Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range,"
-    " X-Request-ID"
+    "Accept, Accept-Charset, Authorization, Content-Type, If-Match, If-Modified-Since,"
+    " If-None-Exist, If-None-Match, If-Range, Prefer, Range, X-Request-ID"
 )
 EXPOSED_HEADERS: Final = (
-    "Accept-Ranges, Allow, Content-Location, Content-Range, ETag, Location, Retry-After, Warning,"
-    " X-Request-ID"
+    "Accept-Ranges, Allow, Content-Location, Content-Range, ETag, Last-Modified, Location,"
+    " Retry-After, Warning, X-Request-ID"
 )
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -5,11 +5,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bfr_dicomweb.index import aliases
+from bfr_dicomweb.index import aliases, bodies
 from bfr_dicomweb.index.aliases import Named
 from bfr_dicomweb.index.statements import Connection, rows
 from bfr_dicomweb.index.walks import Page, Walk, page_of
-from bfr_dicomweb.orders import records
 from bfr_dicomweb.orders.state import Exam, Status
 
 _WALK: Final = Walk(
@@ -136,7 +135,7 @@ async def _read(conn: Connection, found: Sequence[Any]) -> list[ExamRow]:
             key,
             order_id,
             patient_id,
-            records.loads(Exam, body),
+            bodies.exam(bytes(body)),
             expected,
             tuple(studies[key]),
             tuple(reports[key]),

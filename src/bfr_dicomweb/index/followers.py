@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from bfr_dicomweb.index.statements import Connection, row, rows
+from bfr_dicomweb.index.statements import Connection, Script, row, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ _CLAIM: Final = """
     WHERE follower.owner = ?2 OR follower.lease_until_us < ?3
     RETURNING change
 """
+_ADVANCE: Final = """
+    UPDATE follower SET change = ?3, lease_until_us = 0 WHERE name = ?1 AND owner = ?2
+"""
 
 
 async def behind(conn: Connection, names: list[str]) -> list[str]:
@@ -42,22 +45,22 @@ async def behind(conn: Connection, names: list[str]) -> list[str]:
 
 
 async def claim(
-    conn: Connection, name: str, owner: str, *, now_us: int, until_us: int
-) -> int | None:
-    """The last change that the follower has handled; None while somebody else is at it."""
-    found = await row(conn, _CLAIM, (name, owner, now_us, until_us))
-    return None if found is None else int(found[0])
+    conn: Connection, names: list[str], owner: str, *, now_us: int, until_us: int
+) -> dict[str, int]:
+    """Of each follower that nobody else is at: the last change that it has handled."""
+    claimed = {}
+    for name in names:
+        found = await row(conn, _CLAIM, (name, owner, now_us, until_us))
+        if found is not None:
+            claimed[name] = int(found[0])
+    return claimed
 
 
-async def advance(conn: Connection, name: str, owner: str, change: int) -> bool:
-    """Remember what is handled. False when the lease was lost meanwhile."""
-    found = await row(
-        conn,
-        "UPDATE follower SET change = ?3, lease_until_us = 0"
-        " WHERE name = ?1 AND owner = ?2 RETURNING change",
-        (name, owner, change),
-    )
-    return found is not None
+async def advance(conn: Connection, places: dict[str, int], owner: str) -> None:
+    """Remember what is handled, and let go; what was claimed by another meanwhile stays his."""
+    script = Script()
+    script.add(_ADVANCE, [(name, owner, change) for name, change in places.items()])
+    await script.run(conn)
 
 
 async def changes_after(conn: Connection, number: int, limit: int) -> list[Followed]:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from bfr_dicomweb.index import aliases
+from bfr_dicomweb.index import aliases, bodies
 from bfr_dicomweb.index.aliases import Named
 from bfr_dicomweb.index.statements import Connection, rows
 from bfr_dicomweb.index.walks import Page, Walk, page_of
-from bfr_dicomweb.orders import records
 from bfr_dicomweb.orders.state import Order
 
 _WALK: Final = Walk(
@@ -80,7 +79,7 @@ async def _read(conn: Connection, found: Sequence[Any]) -> list[OrderRow]:
         OrderRow(
             key,
             patient_id,
-            records.loads(Order, body),
+            bodies.order(bytes(body)),
             of.get(key, ()),
             change,
             changed_us,

@@ -94,6 +94,15 @@ async def claim(
     return Entry(number, to, kind, bytes(payload), attempts)
 
 
+async def renew(conn: Connection, number: int, owner: str, *, until_us: int) -> None:
+    """What was claimed stays this owner's until then."""
+    await row(
+        conn,
+        "UPDATE outbox SET lease_until_us = ?3 WHERE number = ?1 AND owner = ?2 RETURNING number",
+        (number, owner, until_us),
+    )
+
+
 async def done(conn: Connection, number: int, owner: str) -> bool:
     """Forget what was delivered. False when the lease was lost meanwhile."""
     found = await row(

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bfr_dicomweb.index import bodies
 from bfr_dicomweb.index.statements import Connection, rows
 from bfr_dicomweb.index.walks import Page, Walk, page_of
-from bfr_dicomweb.orders import records
 from bfr_dicomweb.orders.state import Report
 
 _WALK: Final = Walk(
@@ -94,7 +94,7 @@ async def _read(conn: Connection, found: Sequence[Any]) -> list[ReportRow]:
     numbers = await _arrived(conn, {exam for of in exams.values() for exam in of})
     read = []
     for key, patient_id, moment, change, changed_us, body in found:
-        report = records.loads(Report, body)
+        report = bodies.report(bytes(body))
         arrivals = tuple(
             max((numbers.get(digest, 0) for digest in version.digests), default=0)
             for version in report.versions

@@ -8,8 +8,8 @@ by one of them, again if that one died, and never lost. Handlers must therefore 
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -25,8 +25,12 @@ from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.turn import Turn
 
 POLL_S: Final = 0.2
-PAGE: Final = 500
-LEASE_S: Final = 60.0
+PAGE: Final = 2000
+# A dead process is waited for so long; a living one renews what it has in hand.
+LEASE_S: Final = 15.0
+RENEW_S: Final = 5.0
+# How long a receiver that does not answer may keep the server from stopping.
+STOPPING_S: Final = 5.0
 # Between two attempts of one receiver; it doubles up to the last.
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 300.0
@@ -87,10 +91,14 @@ class Dispatcher:
         ]
 
     async def stop(self) -> None:
-        """What is in hand is finished; what is not is found by the next."""
+        """What is in hand is finished; what takes too long is done again by the next."""
         self._stopping.set()
         for task in self._tasks[2:]:
             task.cancel()
+        if self._delivering:
+            _, late = await asyncio.wait(self._delivering.values(), timeout=STOPPING_S)
+            for task in late:
+                task.cancel()
         await asyncio.gather(*self._tasks, *self._delivering.values(), return_exceptions=True)
 
     async def _pause(self, seconds: float) -> None:
@@ -98,47 +106,66 @@ class Dispatcher:
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _follow(self) -> None:
-        names = list(self._followers)
         while not self._stopping.is_set():
-            moved = False
+            pause_s = POLL_S
             try:
-                for name in await self._index.ask(partial(followers.behind, names=names)):
-                    moved = await self._advance(self._followers[name]) or moved
+                if await self._advance():
+                    pause_s = 0.0
             except ArchiveError as error:
                 log.warning("following paused", reason=str(error))
-                await self._pause(FIRST_PAUSE_S)
-            if not moved:
-                await self._pause(POLL_S)
+                pause_s = FIRST_PAUSE_S
+            except Exception as error:  # the border: this loop must not end
+                log.exception("bug", error=type(error).__name__)
+                pause_s = FIRST_PAUSE_S
+            await self._pause(pause_s)
 
-    async def _advance(self, follower: Follower) -> bool:
-        """Handle one page of changes; whether there was one."""
+    async def _advance(self) -> bool:
+        """Let each follower handle its next page of changes; whether there are more."""
+        names = await self._index.ask(partial(followers.behind, names=list(self._followers)))
+        if not names:
+            return False
+        claimed = await self._claim_places(names)
+        async with self._renewing(partial(self._claim_places, list(claimed))):
+            return await self._handle_all(claimed)
+
+    async def _claim_places(self, names: list[str]) -> dict[str, int]:
         now = _now_us()
-        after = await self._index.transact(
+        return await self._index.transact(
             partial(
                 followers.claim,
-                name=follower.name,
+                names=names,
                 owner=self._owner,
                 now_us=now,
                 until_us=now + int(LEASE_S * 1e6),
             )
         )
-        if after is None:
-            return False
-        page = await self._index.ask(partial(followers.changes_after, number=after, limit=PAGE))
-        # numbers are also given to what leaves no row in the table of changes
-        last = page[-1].number if page else await self._index.ask(followers.latest)
+
+    async def _handle_all(self, claimed: Mapping[str, int]) -> bool:
+        handled, is_more = {}, False
+        for name, after in claimed.items():
+            # first: what is committed between the two is then found the next time
+            latest = await self._index.ask(followers.latest)
+            page = await self._index.ask(partial(followers.changes_after, number=after, limit=PAGE))
+            is_full = len(page) == PAGE
+            # numbers are also given to what leaves no row in the table of changes
+            place = page[-1].number if is_full else latest
+            handled[name] = place if await self._handle(self._followers[name], page) else after
+            is_more = is_more or is_full
+        await self._index.transact(partial(followers.advance, places=handled, owner=self._owner))
+        return is_more
+
+    async def _handle(self, follower: Follower, page: Sequence[Followed]) -> bool:
+        """Whether it has; a follower that cannot now tries again later, and keeps nobody else."""
         try:
             await follower.handle(page)
         except ArchiveError as error:
             log.warning("follower paused", follower=follower.name, reason=str(error))
-            return False
         except Exception as error:  # the border: a bug in one follower must not end the others
             log.exception("bug", follower=follower.name, error=type(error).__name__)
-            await self._pause(FIRST_PAUSE_S)
-            return False
-        return await self._index.transact(
-            partial(followers.advance, name=follower.name, owner=self._owner, change=last)
-        )
+        else:
+            return True
+        await self._pause(FIRST_PAUSE_S)
+        return False
 
     async def _deliver(self) -> None:
         while not self._stopping.is_set():
@@ -146,6 +173,8 @@ class Dispatcher:
                 await self._begin_deliveries()
             except ArchiveError as error:
                 log.warning("delivering paused", reason=str(error))
+            except Exception as error:  # the border: this loop must not end
+                log.exception("bug", error=type(error).__name__)
             await self._pause(POLL_S)
 
     async def _begin_deliveries(self) -> None:
@@ -161,19 +190,52 @@ class Dispatcher:
 
     async def _serve(self, receiver: str) -> None:
         """Deliver what waits for one receiver, oldest first, until it fails or nothing is left."""
-        while not self._stopping.is_set():
-            now = _now_us()
-            entry = await self._index.transact(
-                partial(
-                    outbox.claim,
-                    receiver=receiver,
-                    owner=self._owner,
-                    now_us=now,
-                    until_us=now + int(LEASE_S * 1e6),
-                )
+        try:
+            while not self._stopping.is_set():
+                entry = await self._claim_entry(receiver)
+                if entry is None:
+                    return
+                async with self._renewing(partial(self._renew_entry, entry.number)):
+                    delivered = await self._hand_over(entry)
+                if not delivered:
+                    return
+        except ArchiveError as error:
+            log.warning("delivering paused", receiver=receiver, reason=str(error))
+
+    async def _claim_entry(self, receiver: str) -> Entry | None:
+        now = _now_us()
+        return await self._index.transact(
+            partial(
+                outbox.claim,
+                receiver=receiver,
+                owner=self._owner,
+                now_us=now,
+                until_us=now + int(LEASE_S * 1e6),
             )
-            if entry is None or not await self._hand_over(entry):
-                return
+        )
+
+    async def _renew_entry(self, number: int) -> None:
+        until = _now_us() + int(LEASE_S * 1e6)
+        await self._index.transact(
+            partial(outbox.renew, number=number, owner=self._owner, until_us=until)
+        )
+
+    @asynccontextmanager
+    async def _renewing(self, renew: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+        """What is in hand stays ours however long it takes."""
+
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(RENEW_S)
+                with suppress(ArchiveError):
+                    await renew()
+
+        task = asyncio.create_task(again())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _hand_over(self, entry: Entry) -> bool:
         deliver = self._channels.get(entry.kind)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import structlog
@@ -23,12 +24,14 @@ from bfr_dicomweb.index.messages import Standing
 from bfr_dicomweb.index.messages import StoredMessage as StoredMessage
 from bfr_dicomweb.index.orders import ChangedExam as ChangedExam
 from bfr_dicomweb.index.orders import ChangedReport as ChangedReport
+from bfr_dicomweb.index.parties import Notebook
 from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.turn import Turn
 from bfr_dicomweb.orders import delays, state
 from bfr_dicomweb.orders.delays import Delay
 from bfr_dicomweb.orders.events import Contents, Demographics, Notice
 from bfr_dicomweb.orders.identifiers import Identifier
+from bfr_dicomweb.orders.parties import parties_of
 
 ACCEPTED: Final = "AA"
 GROUP_SIZE: Final = 100
@@ -135,6 +138,7 @@ class Orders:
         self._committer: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None
         self._looked_s = 0.0
+        self._parties = Notebook()
 
     def configure(
         self, *, delay_of: Callable[[str], Delay] | None = None, router: Router | None = None
@@ -308,6 +312,7 @@ class Orders:
         try:
             results = await self._index.transact(partial(self._work, group=group))
         except Exception as error:  # the border between one message's fate and another's
+            self._parties.forget()
             if len(group) > 1 and not isinstance(error, Unavailable):
                 log.warning("group failed, trying one by one", error=type(error).__name__)
                 for job in group:
@@ -377,6 +382,7 @@ class Orders:
             realign=resolved.affected,
             expected=self._expected,
         )
+        self._parties.note(turn, chain.from_iterable(parties_of(one.contents) for one in due))
         _keep_attachments(turn, due)
         await _state_notices(turn, due, standings, resolved, result)
         messages.mark(turn, [(one.number, messages.APPLIED, ACCEPTED, "") for one in due])

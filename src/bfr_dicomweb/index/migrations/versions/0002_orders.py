@@ -140,6 +140,19 @@ _TABLES: Final = (
     "CREATE INDEX finding_exam ON finding (exam_id)",
     "CREATE INDEX finding_code ON finding (code, raised, id)",
     "CREATE INDEX finding_raised ON finding (raised, id)",
+    # Who messages tell of. kind: unit, person, role (of person_id in unit_id). folded: the name of
+    # a unit or family name of a person. time: the hour when it was told last with this name.
+    """CREATE TABLE party (
+        kind {TEXT} NOT NULL, id {TEXT} NOT NULL, system {TEXT} NOT NULL, value {TEXT} NOT NULL,
+        name {TEXT} NOT NULL, family {TEXT} NOT NULL, given {TEXT} NOT NULL,
+        folded {TEXT} NOT NULL, person_id {TEXT} NOT NULL, unit_id {TEXT} NOT NULL,
+        time {TEXT} NOT NULL, change BIGINT NOT NULL, changed_us BIGINT NOT NULL,
+        PRIMARY KEY (kind, id)){CLUSTERED}""",
+    "CREATE INDEX party_change ON party (kind, change)",
+    "CREATE INDEX party_folded ON party (kind, folded, change)",
+    "CREATE INDEX party_identifier ON party (value, kind)",
+    "CREATE INDEX party_person ON party (person_id) WHERE kind = 'role'",
+    "CREATE INDEX party_unit ON party (unit_id) WHERE kind = 'role'",
     # Resources that clients write. One row for each version.
     """CREATE TABLE resource (
         type {TEXT} NOT NULL, id {TEXT} NOT NULL, version BIGINT NOT NULL,
