@@ -156,9 +156,7 @@ class HttpReceiver:
             def _take(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                status, kind, payload = outer._taken(
-                    Called(self.command, self.path, headers, body)
-                )
+                status, kind, payload = outer._taken(Called(self.command, self.path, headers, body))
                 self.send_response(status)
                 if kind:
                     self.send_header("Content-Type", kind)

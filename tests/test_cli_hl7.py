@@ -7,9 +7,10 @@ from typing import Final
 
 import pytest
 
+import commands
 import registry as registries
 from certificates import Authority
-from hl7_said import m1, m2, order
+from hl7_said import Exam, m1, m2, order
 from live import Live, free_port
 from receivers import MllpReceiver
 from registry import Registry
@@ -33,7 +34,7 @@ def broken() -> bytes:
 
 
 def run(live: Live, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return live.command("hl7", *arguments)
+    return commands.run(["hl7", *arguments, "--data", str(live.data)], live.environment)
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
@@ -50,9 +51,8 @@ def sent(
 ) -> subprocess.CompletedProcess[str]:
     file = tmp_path / "message.hl7"
     file.write_bytes(data or m1())
-    live = Live(tmp_path)
     command = ["hl7", "send", str(file), "--to", to, *arguments]
-    return live.plain_command(*command)
+    return commands.run(command, Live(tmp_path).environment)
 
 
 def test_sent_messages_are_answered_one_by_one(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_cannot_be_sent_is_told_in_one_line(
 
 
 def test_a_folder_is_no_message(tmp_path: Path) -> None:
-    done = Live(tmp_path).plain_command("hl7", "send", str(tmp_path))
+    done = commands.run(["hl7", "send", str(tmp_path)], Live(tmp_path).environment)
 
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -204,8 +204,6 @@ def test_a_replay_changes_nothing_that_was_right(registry: Registry) -> None:
 
 
 def order_of(name: str) -> bytes:
-    from hl7_said import Exam
-
     exam = Exam(f"P{name}", name, "1.2.752.113.99.43.1")
     return order(exam, control_id=name, time="20240108080000", group=f"G{name}")
 
@@ -275,6 +273,8 @@ def test_where_nothing_is_in_force_the_example_is_named(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_is_told_before_the_server_starts(
     tmp_path: Path, settings: dict[str, str], said: str
 ) -> None:
-    done = Live(tmp_path, {"http": f"127.0.0.1:{free_port()}"} | settings).command("serve")
+    live = Live(tmp_path, {"http": f"127.0.0.1:{free_port()}"} | settings)
+
+    done = commands.run(["serve", "--data", str(live.data)], live.environment)
 
     assert (done.returncode, said in error_of(done)) == (1, True)

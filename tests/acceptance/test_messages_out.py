@@ -117,9 +117,7 @@ def web() -> Iterator[HttpReceiver]:
 
 
 @pytest.fixture(scope="module")
-def registry(
-    tmp_path_factory: pytest.TempPathFactory, web: HttpReceiver
-) -> Iterator[Registry]:
+def registry(tmp_path_factory: pytest.TempPathFactory, web: HttpReceiver) -> Iterator[Registry]:
     folder = tmp_path_factory.mktemp("out")
     texts = ['[[senders]]\nname = "ehr"\napplication = "EHR"\nrole = "both"\n']
     for case in CASES.values():

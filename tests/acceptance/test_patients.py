@@ -84,9 +84,7 @@ def records(registry: Registry, case: Case) -> tuple[dict[str, Any], dict[str, A
         one
         for identifier in (case.known, case.temporary)
         for one in registry.found("Patient", identifier=identifier)
-        if any(
-            f"{known['system']}|{known['value']}" == identifier for known in one["identifier"]
-        )
+        if any(f"{known['system']}|{known['value']}" == identifier for known in one["identifier"])
     ]
     return found[0], found[-1]
 
@@ -108,9 +106,7 @@ def test_a_merged_record_says_by_which_it_is_replaced(registry: Registry) -> Non
     case = Case(3, "198001012390")
     registry.told(*case.orders(), case.merge())
 
-    kept, gone = (
-        registry.get(f"Patient/{one['id']}") for one in records_of_both(registry, case)
-    )
+    kept, gone = (registry.get(f"Patient/{one['id']}") for one in records_of_both(registry, case))
 
     assert (kept["active"], gone["active"]) == (True, False)
     assert kept["link"] == [{"other": {"reference": f"Patient/{gone['id']}"}, "type": "replaces"}]
@@ -211,7 +207,7 @@ def test_two_personal_numbers_are_not_joined_by_one_message(registry: Registry) 
         )
     )
 
-    findings = registry.found("DetectedIssue", code="patient-conflict")
+    findings = registry.found("DetectedIssue", code="identifier-shared")
     assert findings
     assert groups_found(registry, f"{PERSONNUMMER}|{one}") == ["G11"]
     assert groups_found(registry, f"{PERSONNUMMER}|{other}") == []

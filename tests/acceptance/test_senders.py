@@ -2,12 +2,14 @@
 
 import re
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+import commands
 import hl7_samples
 import registry as registries
 from certificates import Authority
@@ -334,6 +336,11 @@ def test_every_sample_gets_its_acknowledgement_and_the_server_lives_on(
 # --- what failed is put right -------------------------------------------------------------------
 
 
+def hl7(registry: Registry, *arguments: str) -> subprocess.CompletedProcess[str]:
+    live = registry.live
+    return commands.run(["hl7", *arguments, "--data", str(live.data)], live.environment)
+
+
 def test_a_message_that_failed_is_fixed_by_configuration_and_replayed(registry: Registry) -> None:
     # this sender has its accession numbers in a field of its own, and no others
     said = order(
@@ -350,11 +357,9 @@ def test_a_message_that_failed_is_fixed_by_configuration_and_replayed(registry: 
         '[[senders]]\nname = "odd"\napplication = "ODD"\n[senders.fields]\naccession = "ZOD-1"\n'
     )
 
-    configured = registry.live.command("hl7", "configure", str(file))
-    (listed,) = registry.live.command(
-        "hl7", "inspect", "--state", "failed", "--control-id", "N95"
-    ).stdout.splitlines()
-    replayed = registry.live.command("hl7", "replay", listed.split()[0])
+    configured = hl7(registry, "configure", str(file))
+    failed = hl7(registry, "inspect", "--state", "failed", "--control-id", "N95")
+    replayed = hl7(registry, "replay", failed.stdout.split()[0])
 
     assert (configured.returncode, replayed.returncode, replayed.stdout) == (0, 0, "read anew 1\n")
     assert statuses(registry, 95) == ["received"]
@@ -362,9 +367,9 @@ def test_a_message_that_failed_is_fixed_by_configuration_and_replayed(registry: 
 
 def test_a_status_is_told_of_an_exam_that_came_by_replay(registry: Registry) -> None:
     registry.told(an_order(96))
-    (listed,) = registry.live.command("hl7", "inspect", "--control-id", "N96").stdout.splitlines()
+    listed = hl7(registry, "inspect", "--control-id", "N96")
 
     registry.told(status(exam(96), codes=("SC", "CM", "N"), control_id="S96", time="20240110"))
-    registry.live.command("hl7", "replay", listed.split()[0])
+    hl7(registry, "replay", listed.stdout.split()[0])
 
     assert statuses(registry, 96) == ["performed"]

@@ -54,9 +54,7 @@ def exam(number: int) -> Exam:
 
 
 def ordered(number: int) -> bytes:
-    return order(
-        exam(number), control_id=f"N{number}", time="20240108080000", group=f"G{number}"
-    )
+    return order(exam(number), control_id=f"N{number}", time="20240108080000", group=f"G{number}")
 
 
 def performed(number: int) -> bytes:

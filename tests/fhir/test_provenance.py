@@ -14,7 +14,7 @@ def built(events: list[Event], place: int = 0) -> dict:  # type: ignore[type-arg
     row = rows.events[place]
     head = MessageHead(41, "ORM^O01", "RISEVIDIA|EVIDIA", "M2", 0)
     exam = next(exam for exam in rows.exams if exam.id == row.exam_id)
-    return provenance.build(row, exam, head)
+    return provenance.build(row, [exam], head)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.REPORTED])
@@ -38,10 +38,12 @@ def test_what_is_an_addendum_follows_from_all_events(events: list[Event]) -> Non
     assert codes == {"2024-01-10T14:00:00Z": "signed", "2024-01-11T09:00:00Z": "addendum"}
 
 
-def test_an_event_is_about_the_exam_its_task_and_its_order() -> None:
+def test_an_event_is_about_the_exam_its_task_its_order_and_the_patient() -> None:
     targets = [one["reference"] for one in built(m1())["target"]]
 
-    assert targets == ["ServiceRequest/e11", "Task/e11/_history/91", "ServiceRequest/o10"]
+    own = ["ServiceRequest/e11", "Task/e11/_history/91"]
+    assert targets[:3] == [*own, "ServiceRequest/o10"]
+    assert targets[3].startswith("Patient/p")
 
 
 def test_the_message_is_named_by_sender_and_control_id() -> None:

@@ -49,7 +49,7 @@ def of_the_story() -> list[Resource]:
             document_reference.build(rows.order, a_patient(), version.number)
             for version in rows.order.order.documents
         ),
-        *(provenance.build(row, exams[row.exam_id], head) for row in rows.events),
+        *(provenance.build(row, [exams[row.exam_id]], head) for row in rows.events),
         endpoint.build("https://h/dicomweb"),
     ]
 
@@ -90,7 +90,7 @@ def of_odd_rows() -> list[Resource]:
             for row in attached.reports
             for one in document_reference.received_in(row)
         ),
-        provenance.build(unknown.events[0], None, None),
+        provenance.build(unknown.events[0], [], None),
         detected_issue.build(a_finding()),
         detected_issue.build(a_finding(resolved=utc("2024-01-10T08:00"), study_instance_uid="1.2")),
         detected_issue.build(

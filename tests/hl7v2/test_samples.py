@@ -9,6 +9,7 @@ from hl7_read import read
 from hl7_samples import ANSWERS, FOLDER, OK, names
 from shared_data import require_shared_data
 
+
 def answer(data: bytes) -> tuple[str, int, str, int]:
     try:
         read(data, "")

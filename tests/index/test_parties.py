@@ -33,11 +33,12 @@ def contents(at: str = "2024-01-08T08:00", report: Report | None = None, **facts
 
 
 def a_doctor(family: str = "Remittent", given: str = "Rut", **others: Any) -> Party:
-    return Party(**({"identifier": DOCTOR, "family": family, "given": given} | others))
+    said: dict[str, Any] = {"identifier": DOCTOR, "family": family, "given": given}
+    return Party(**(said | others))
 
 
-def a_clinic(name: str = "VC Hjällbo", **others: Any) -> Party:
-    return Party(**({"identifier": CLINIC, "name": name} | others))
+def a_clinic(name: str = "VC Hjällbo") -> Party:
+    return Party(CLINIC, name)
 
 
 async def noted(index: Index, *told: Contents, notebook: Notebook | None = None) -> None:

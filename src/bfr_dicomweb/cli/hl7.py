@@ -1,6 +1,7 @@
 """For integrators: send messages, look at those that came, read them anew, configure senders."""
 
-import asyncio
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,10 +11,24 @@ from bfr_dicomweb.cli.frame import Config, Data, DatabaseURL, err, load, out, pr
 from bfr_dicomweb.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from bfr_dicomweb.services.orders import StoredMessage
+    from bfr_dicomweb.hl7v2.sending import Answer
+    from bfr_dicomweb.services.orders import Orders, StoredMessage
     from bfr_dicomweb.settings import Settings
 
 PAGE: Final = 500
+# What stands in the place of a message's type or id may be anything, of a patient too.
+_TYPE: Final = re.compile(r"[A-Z0-9]{3}(\^[A-Z0-9]{3}(\^[A-Z0-9_]{3,8})?)?")
+_CONTROL_ID: Final = re.compile(r"[!-~]{1,199}")
+
+
+class State(StrEnum):
+    """What became of a message."""
+
+    KEPT = "kept"
+    APPLIED = "applied"
+    FAILED = "failed"
+    REFUSED = "refused"
+
 
 commands = typer.Typer(name="hl7", help="HL7 v2 messages, for integrators.", no_args_is_help=True)
 
@@ -21,7 +36,8 @@ commands = typer.Typer(name="hl7", help="HL7 v2 messages, for integrators.", no_
 @commands.command()
 def send(
     files: Annotated[
-        list[Path], typer.Argument(help="Files of one message, or of several.", exists=True)
+        list[Path],
+        typer.Argument(help="Files of one message, or of several.", exists=True, dir_okay=False),
     ],
     to: Annotated[str, typer.Option("--to", help="HOST:PORT of the receiver.")] = "127.0.0.1:2575",
     ca: Annotated[Path | None, typer.Option(help="Authorities (PEM): with it, TLS.")] = None,
@@ -33,13 +49,17 @@ def send(
     from bfr_dicomweb.hl7v2 import sending
 
     context = sending.context(ca, certificate, key)
-    accepted = 0
     messages = [one for file in files for one in sending.messages_of(file.read_bytes())]
+    accepted = 0
     with progress("sending", len(messages)) as step:
-        answers = asyncio.run(sending.send_all(to, messages, context, timeout, step))
-    for answer in answers:
-        out.print(answer.line, markup=False, soft_wrap=True)
-        accepted += answer.accepted
+
+        def answered(answer: "Answer") -> None:
+            nonlocal accepted
+            out.print(answer.line, markup=False, soft_wrap=True)
+            accepted += answer.accepted
+            step()
+
+        run(sending.send_all(to, messages, context, timeout, answered))
     out.print(f"accepted {accepted} of {len(messages)}")
     if accepted < len(messages):
         raise typer.Exit(1)
@@ -48,12 +68,10 @@ def send(
 @commands.command()
 def inspect(
     number: Annotated[int | None, typer.Argument(help="Print this message whole.")] = None,
-    state: Annotated[
-        str | None, typer.Option(help="Only these: kept, applied, failed or refused.")
-    ] = None,
+    state: Annotated[State | None, typer.Option(help="Only these.")] = None,
     sender: Annotated[str | None, typer.Option(help="Only those of this sender.")] = None,
     control_id: Annotated[str | None, typer.Option(help="Only those with this MSH-10.")] = None,
-    limit: Annotated[int, typer.Option(help="Most messages to list.")] = 50,
+    limit: Annotated[int, typer.Option(help="Most messages to list.", min=1)] = 50,
     data: Data = None,
     database_url: DatabaseURL = None,
     config: Config = None,
@@ -66,8 +84,9 @@ def inspect(
     for message in run(_messages(chosen, state, sender, control_id, limit)):
         reason = f"  {message.error}" if message.error else ""
         out.print(
-            f"{message.number}  {message.state}  {message.ack or '-'}  {message.type}"
-            f"  {message.sender}  {message.control_id}{reason}",
+            f"{message.number}  {message.state}  {message.ack or '-'}"
+            f"  {_only(_TYPE, message.type)}  {message.sender}"
+            f"  {_only(_CONTROL_ID, message.control_id)}{reason}",
             markup=False,
             soft_wrap=True,
         )
@@ -78,9 +97,7 @@ def replay(
     numbers: Annotated[
         list[int] | None, typer.Argument(help="Messages to read anew; by default all that failed.")
     ] = None,
-    state: Annotated[
-        str, typer.Option(help="Without numbers: failed, refused, kept or applied.")
-    ] = "failed",
+    state: Annotated[State, typer.Option(help="Without numbers.")] = State.FAILED,
     data: Data = None,
     database_url: DatabaseURL = None,
     config: Config = None,
@@ -120,6 +137,10 @@ def configure(
         out.print(f"version {version} is in force")
 
 
+def _only(expected: re.Pattern[str], text: str) -> str:
+    return text if expected.fullmatch(text) else "?"
+
+
 def _show(message: "StoredMessage") -> None:
     for name in ("number", "door", "sender", "control_id", "type", "version", "charset", "state"):
         out.print(f"{name}: {getattr(message, name)}", markup=False)
@@ -154,13 +175,12 @@ async def _replay(
     from bfr_dicomweb.app import open_orders
     from bfr_dicomweb.hl7v2 import rereading
     from bfr_dicomweb.hl7v2.door import Door
+    from bfr_dicomweb.hl7v2.message import Limits
 
     async with open_orders(settings) as orders:
-        door = Door(orders)
+        door = Door(orders, limits=Limits(message_bytes=settings.max_message_bytes))
         if not numbers:
-            numbers = [
-                message.number for message in await orders.messages(state=state, limit=1_000_000)
-            ]
+            numbers = await _numbers(orders, state)
         failed: list[tuple[int, str]] = []
         with progress("reading anew", len(numbers)) as step:
             for number in numbers:
@@ -169,6 +189,18 @@ async def _replay(
                     failed.append((number, reason))
                 step()
         return len(numbers) - len(failed), failed
+
+
+async def _numbers(orders: "Orders", state: str) -> list[int]:
+    from bfr_dicomweb.hl7v2 import rereading
+
+    numbers: list[int] = []
+    after = 0
+    while found := await orders.messages(state=state, after=after, limit=PAGE):
+        after = found[-1].number
+        # what came out of images is read from them
+        numbers += [message.number for message in found if message.door != rereading.DICOM]
+    return numbers
 
 
 async def _configure(settings: "Settings", file: Path | None) -> tuple[int, str]:

@@ -59,14 +59,13 @@ _AGENT: Final[dict[str, Element]] = {
 }
 
 
-def build(row: EventRow, exam: ExamRow | None, message: MessageHead | None) -> Resource:
-    """`exam` tells which version of the Task is current, and what became of a report's status."""
+def build(row: EventRow, exams: Sequence[ExamRow], message: MessageHead | None) -> Resource:
+    """`exams` tell which versions of their Tasks are current, and what a report made of them."""
     event = row.event
-    targets = [
-        {"reference": f"ServiceRequest/{ids.EXAM}{row.exam_id}"},
-        {"reference": _task(row, exam)},
-        {"reference": f"ServiceRequest/{ids.ORDER}{row.order_id}"},
-    ]
+    exam = exams[0] if exams else None
+    targets = [target for one in exams for target in _targets(one)]
+    targets.append({"reference": f"ServiceRequest/{ids.ORDER}{row.order_id}"})
+    targets.append({"reference": f"Patient/{ids.PATIENT}{row.patient_id}"})
     made: Resource = {
         "resourceType": "Provenance",
         "id": f"{ids.EVENT}{row.number}",
@@ -84,9 +83,9 @@ def build(row: EventRow, exam: ExamRow | None, message: MessageHead | None) -> R
     return made
 
 
-def _task(row: EventRow, exam: ExamRow | None) -> str:
-    task = f"Task/{ids.EXAM}{row.exam_id}"
-    return task if exam is None else f"{task}/_history/{exam.change}"
+def _targets(exam: ExamRow) -> list[Element]:
+    task = f"Task/{ids.EXAM}{exam.id}/_history/{exam.change}"
+    return [{"reference": f"ServiceRequest/{ids.EXAM}{exam.id}"}, {"reference": task}]
 
 
 def _activity(row: EventRow, exam: ExamRow | None) -> Element:
@@ -173,13 +172,13 @@ class Provenances:
             Entry(
                 row.moment,
                 row.number,
-                partial(build, row, exams.get(row.exam_id), messages.get(row.message)),
+                partial(build, row, exams[row.number], messages.get(row.message)),
             )
             for row in rows
         )
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         number = ids.number_of(id, ids.EVENT)
         rows = [] if number is None else await timeline.events(self.archive.index, [number])
         if not rows:
@@ -188,13 +187,13 @@ class Provenances:
             raise Gone("the message was read anew: what it was taken to say counts no more")
         exams, messages = await self._beside(rows)
         row = rows[0]
-        return build(row, exams.get(row.exam_id), messages.get(row.message))
+        return build(row, exams[row.number], messages.get(row.message))
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)
 
     async def _named(self, narrowing: Narrowing) -> Sequence[EventRow] | None:
@@ -215,10 +214,21 @@ class Provenances:
         return None
 
     async def _beside(
-        self, rows: Iterable[EventRow]
-    ) -> tuple[dict[int, ExamRow], dict[int, MessageHead]]:
-        """The exams and messages of events."""
+        self, rows: Sequence[EventRow]
+    ) -> tuple[dict[int, list[ExamRow]], dict[int, MessageHead]]:
+        """By the number of an event the exams that it is said of; and the messages."""
         index = self.archive.index
-        exams = await places.rows(timeline.exams, index, {row.exam_id for row in rows})
+        own = await places.rows(timeline.exams, index, {row.exam_id for row in rows if row.exam_id})
+        orders = {row.order_id for row in rows if not row.exam_id}
+        others = await places.rows(timeline.exams_of_orders, index, orders)
         heads = await places.rows(timeline.message_heads, index, {row.message for row in rows})
-        return {exam.id: exam for exam in exams}, {head.number: head for head in heads}
+        by_id = {exam.id: [exam] for exam in own}
+        exams = {row.number: by_id.get(row.exam_id) or _said_of(row, others) for row in rows}
+        return exams, {head.number: head for head in heads}
+
+
+def _said_of(row: EventRow, exams: Iterable[ExamRow]) -> list[ExamRow]:
+    """The exams of which an event is a step, when it names several."""
+    if row.exam_id:
+        return []
+    return [exam for exam in exams if any(step.digest == row.digest for step in exam.exam.steps)]

@@ -15,7 +15,7 @@ from bfr_dicomweb.hl7v2 import batches, mllp, telling
 from bfr_dicomweb.hl7v2 import exchange as exchanges
 from bfr_dicomweb.hl7v2.exchange import Receiver, Tls
 from bfr_dicomweb.hl7v2.http_post import HL7_V2
-from bfr_dicomweb.hl7v2.message import parse
+from bfr_dicomweb.hl7v2.message import HEAD_BYTES, parse, peek
 from bfr_dicomweb.services.dispatching import Entry
 from bfr_dicomweb.services.orders import Orders
 
@@ -56,16 +56,31 @@ def read_answer(data: bytes) -> Answer:
 
 
 def context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """Of TLS when any of these is given."""
+    """Of TLS when any of these is given.
+
+    Raises:
+        InvalidRequest: there is a key, and nothing that it is the key of.
+        Unavailable: a file cannot be used.
+    """
+    if key is not None and certificate is None:
+        raise InvalidRequest("--key needs --certificate")
     if ca is None and certificate is None:
         return None
     return _client_context(ca, certificate, key)
 
 
 def messages_of(data: bytes) -> list[bytes]:
-    """One message, or those of a batch."""
+    """One message, or those of a batch.
+
+    Raises:
+        InvalidRequest: there is none.
+    """
     batch = batches.split(data)
-    return [data] if batch is None else list(batch.messages)
+    if batch is not None:
+        return list(batch.messages)
+    if not peek(data).type and b"MSH" not in data[:HEAD_BYTES]:
+        raise InvalidRequest("there is no message: it has to begin with MSH")
+    return [data]
 
 
 async def send_all(
@@ -73,18 +88,20 @@ async def send_all(
     messages: Sequence[bytes],
     ssl_context: ssl.SSLContext | None,
     timeout_s: float,
-    step: Callable[[], None],
-) -> list[Answer]:
-    """Send them one after the other over one connection; `to` is HOST:PORT."""
+    answered: Callable[[Answer], None],
+) -> None:
+    """Send them one after the other over one connection; `to` is HOST:PORT.
+
+    Raises:
+        InvalidRequest: `to` is something else.
+        Unavailable, Undelivered: of one there was no answer, or none that can be read.
+    """
     host, _, port = to.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise InvalidRequest("--to must be HOST:PORT")
-    answers = []
-    async with mllp.connect(host, int(port), ssl_context=ssl_context) as connection:
+    async with mllp.connect(host.strip("[]"), int(port), ssl_context=ssl_context) as connection:
         for message in messages:
-            answers.append(read_answer(await connection.send(message, timeout_s=timeout_s)))
-            step()
-    return answers
+            answered(read_answer(await connection.send(message, timeout_s=timeout_s)))
 
 
 class Courier:

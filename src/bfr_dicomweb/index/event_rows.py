@@ -20,6 +20,7 @@ _WALK: Final = Walk("order_event", _COLUMNS, "time", (("patient_id",),), key="nu
 class EventRow:
     """Attributes:
     message: Number of the message it was read from.
+    exam_id: 0 for what names several exams; their steps have its digest.
     superseded: The change by which that message was read anew; 0 for what counts.
     moment: By which events are walked: when it happened.
     """
@@ -40,9 +41,19 @@ async def by_numbers(conn: Connection, numbers: Collection[int]) -> list[EventRo
     return await _where_in(conn, "number", "number", numbers)
 
 
+_OF_EXAMS: Final = (
+    f"{_SELECT} WHERE exam_id IN (?1::bigint[]) AND superseded = 0 UNION ALL {_SELECT} "  # noqa: S608 # our words
+    "WHERE order_id IN (SELECT order_id FROM exam WHERE id IN (?1::bigint[]))"
+    " AND exam_id = 0 AND superseded = 0"
+)
+
+
 async def of_exams(conn: Connection, exam_ids: Collection[int]) -> list[EventRow]:
-    """What counts of these exams, by time."""
-    return await _where_in(conn, "exam_id", "time, number", exam_ids, "AND superseded = 0")
+    """What counts of these exams, and what is said of several exams of their orders, by time."""
+    if not exam_ids:
+        return []
+    found = _read(await rows(conn, _OF_EXAMS, (sorted(exam_ids),)))
+    return sorted(found, key=lambda row: (row.moment, row.number))
 
 
 async def of_orders(conn: Connection, order_ids: Collection[int]) -> list[EventRow]:

@@ -111,7 +111,13 @@ async def _arrived(conn: Connection, exam_ids: Collection[int]) -> dict[str, int
         "SELECT digest, number FROM order_event WHERE exam_id IN (?1::bigint[])"
         " AND kind = 'reported' AND superseded = 0"
     )
+    shared = (
+        "SELECT digest, number FROM order_event"
+        " WHERE order_id IN (SELECT order_id FROM exam WHERE id IN (?1::bigint[]))"
+        " AND exam_id = 0 AND kind = 'reported' AND superseded = 0"
+    )
     found: dict[str, int] = {}
-    for digest, number in await rows(conn, sql, (sorted(exam_ids),)):
+    keys = (sorted(exam_ids),)
+    for digest, number in [*await rows(conn, sql, keys), *await rows(conn, shared, keys)]:
         found[digest] = max(number, found.get(digest, 0))
     return found

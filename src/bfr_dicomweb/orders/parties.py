@@ -64,8 +64,8 @@ def is_known(party: Party | None) -> bool:
 
 
 def parties_of(contents: Contents) -> tuple[ToldParty, ...]:
-    """Whom a message tells of."""
-    return tuple(dict.fromkeys(told for event in contents.events for told in _of_event(event)))
+    """Whom a message tells of, some of them more than once."""
+    return tuple(told for event in contents.events for told in _of_event(event))
 
 
 def _of_event(event: Event) -> Iterator[ToldParty]:
