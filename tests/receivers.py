@@ -4,6 +4,7 @@ Plain sockets and the standard library; nothing of the server's own code is in i
 """
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -67,11 +68,17 @@ class MllpReceiver:
     """Listens from the beginning to the end of a `with`."""
 
     def __init__(
-        self, port: int, answer: Answer = always_accepted, *, closes_after_each: bool = False
+        self,
+        port: int,
+        answer: Answer = always_accepted,
+        *,
+        closes_after_each: bool = False,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self._port = port
         self._answer = answer
         self._closes_after_each = closes_after_each
+        self._context = context
         self._connections: list[socket.socket] = []
         self._arrived = threading.Condition()
         self._received: list[Received] = []
@@ -108,6 +115,9 @@ class MllpReceiver:
     def _serve(self, connection: socket.socket) -> None:
         waiting = b""
         with suppress(OSError), connection:
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+                self._connections.append(connection)
             while piece := connection.recv(65536):
                 waiting += piece
                 while END in waiting:

@@ -1,5 +1,6 @@
 """`bfr-dicomweb hl7` as integrators run it: real processes, a real server."""
 
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,13 +116,24 @@ def test_a_folder_is_no_message(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_receiver_that_is_not_trusted_gets_nothing(tmp_path: Path) -> None:
-    port = free_port()
-    with MllpReceiver(port) as receiver:
-        done = sent(tmp_path, f"127.0.0.1:{port}", "--ca", str(Authority(tmp_path / "ca").ca))
+def tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
-        assert receiver.wait_for(0, within_s=0) == []
-    assert done.returncode == 1
+
+@pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "not trusted"])
+def test_only_a_receiver_that_is_trusted_gets_the_message(
+    tmp_path: Path, *, is_trusted: bool
+) -> None:
+    port = free_port()
+    own, other = Authority(tmp_path / "own"), Authority(tmp_path / "other")
+    ca = str((own if is_trusted else other).ca)
+    with MllpReceiver(port, context=tls(*own.issue("receiver"))) as receiver:
+        done = sent(tmp_path, f"localhost:{port}", "--ca", ca)
+
+        got = receiver.wait_for(0, within_s=0)
+    assert (done.returncode, len(got)) == ((0, 1) if is_trusted else (1, 0))
     assert "Traceback" not in done.stderr
 
 

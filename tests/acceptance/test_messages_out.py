@@ -1,5 +1,6 @@
 """What the systems of requesters and performers are told of exams and reports."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 import pytest
 
 import registry as registries
+from certificates import Authority
 from hl7_said import EHR, Exam, order, report, status
 from live import free_port
 from receivers import Called, HttpReceiver, MllpReceiver, Received, acknowledgement
@@ -245,6 +247,28 @@ def test_a_receiver_is_written_to_in_its_own_version_and_character_set(
     header = [message.field("MSH", number) for number in (9, 12, 18)]
     assert header == ["OMG^O19^OMG_O19", "2.3.1", "8859/1"]
     assert "VC Hjällbo" in message.field("ORC", 21)
+
+
+def test_a_receiver_over_tls_sees_our_certificate(tmp_path: Path) -> None:
+    case = Case("certified", 51)
+    authority = Authority(tmp_path / "ca")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("localhost", "DNS:localhost,IP:127.0.0.1"))
+    context.load_verify_locations(authority.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    certificate, key = authority.issue("bfr")
+    tls = f'tls = {{ ca = "{authority.ca}", certificate = "{certificate}", key = "{key}" }}'
+    (tmp_path / "exchange.toml").write_text(case.configured(tls))
+    settings = {"exchange": str(tmp_path / "exchange.toml")}
+    with (
+        MllpReceiver(case.port, context=context) as receiver,
+        registries.running(tmp_path, settings) as registry,
+    ):
+        registry.told(case.ordered())
+
+        messages = receiver.wait_for(1)
+
+    assert told(messages) == STORY_TOLD[:1]
 
 
 def test_what_was_acknowledged_is_told_although_the_server_was_killed(tmp_path: Path) -> None:

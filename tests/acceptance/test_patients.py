@@ -78,17 +78,6 @@ def links(registry: Registry, identifier: str) -> dict[str, list[str]]:
     return {one["id"]: [link["type"] for link in one.get("link", [])] for one in found}
 
 
-def records(registry: Registry, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The record of the national number, and that of the reserve."""
-    found = [
-        one
-        for identifier in (case.known, case.temporary)
-        for one in registry.found("Patient", identifier=identifier)
-        if any(f"{known['system']}|{known['value']}" == identifier for known in one["identifier"])
-    ]
-    return found[0], found[-1]
-
-
 @pytest.mark.parametrize("merged_first", [False, True], ids=["orders first", "merge first"])
 def test_orders_of_a_merged_number_are_found_by_either(
     registry: Registry, *, merged_first: bool

@@ -29,7 +29,7 @@ class Content:
     version: str
 
 
-def build(id: str, content: Content) -> Resource:  # noqa: A002
+def build(id: str, content: Content) -> Resource:
     return {
         "resourceType": "Binary",
         "id": id,
@@ -47,7 +47,7 @@ class Binaries:
     type: str = "Binary"
     moment: str = ""
 
-    async def content(self, id: str) -> Content | None:  # noqa: A002
+    async def content(self, id: str) -> Content | None:
         """For a reader that takes the content's own media type."""
         if (number := ids.number_of(id, ids.MESSAGE)) is not None:
             message = await timeline.message(self.archive.index, number)
@@ -75,15 +75,15 @@ class Binaries:
         )
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         content = await self.content(id)
         return None if content is None else build(id, content)
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)
 
     async def _document(self, document: ids.DocumentId) -> Content | None:

@@ -42,7 +42,7 @@ def searchset(
     return bundle
 
 
-def tombstone(kind: str, id: str, version: str, deleted_at: str) -> Resource:  # noqa: A002
+def tombstone(kind: str, id: str, version: str, deleted_at: str) -> Resource:
     """A deletion among the versions of a resource."""
     meta = {"versionId": version, "lastUpdated": deleted_at}
     return {"resourceType": kind, "id": id, "meta": meta, DELETED: True}

@@ -107,16 +107,16 @@ class DetectedIssues:
         found = (Entry(row.moment, row.id, partial(build, row)) for row in rows)
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         number = ids.number_of(id, ids.FINDING)
         rows = [] if number is None else await timeline.findings(self.archive.index, [number])
         return build(rows[0]) if rows else None
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)
 
     async def _named(self, narrowing: Narrowing) -> Sequence[FindingRow] | None:

@@ -208,13 +208,13 @@ class DiagnosticReports:
             return [*chosen, *more][:limit]
         return chosen
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         row = await self._row(id)
         if row is None:
             return None
         return build(row, await self._answered(row))
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         row = await self._row(id)
         if row is None:
             return []
@@ -225,7 +225,7 @@ class DiagnosticReports:
             version_of(row, exams, ordinal, recorded[ordinal - 1]) for ordinal in range(last, 0, -1)
         ]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.version_in(await self.history(id), version)
 
     def _is_shown(self, row: ReportRow, narrowing: Narrowing) -> bool:
@@ -233,7 +233,7 @@ class DiagnosticReports:
             return bool(row.report.versions)
         return HIDDEN in narrowing.tokens.get("status", ())
 
-    async def _row(self, id: str) -> ReportRow | None:  # noqa: A002
+    async def _row(self, id: str) -> ReportRow | None:
         if (number := ids.number_of(id, ids.REPORT)) is None:
             return None
         rows = await timeline.reports(self.archive.index, [number])

@@ -152,17 +152,17 @@ class DocumentReferences:
         found = await self._entries(orders, reports)
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         orders, reports = await self._by_ids([id])
         found = await self._entries(orders, reports)
         built = (entry.build() for entry in found)
         return next((resource for resource in built if resource["id"] == id), None)
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)
 
     async def _named(self, narrowing: Narrowing) -> tuple[Sequence[OrderRow], Sequence[ReportRow]]:

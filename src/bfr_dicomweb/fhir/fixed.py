@@ -30,12 +30,12 @@ class Fixed:
         )
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         return next((dict(one) for one in self.resources if one["id"] == id), None)
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)

@@ -22,10 +22,12 @@ ENDPOINT: Final = "dicomweb"
 _NUMBERED: Final = re.compile(r"([a-z])([1-9]\d{0,17})", re.ASCII)
 _DOCUMENT: Final = re.compile(r"([cd])([1-9]\d{0,17})-([1-9]\d{0,8})", re.ASCII)
 _RECEIVED: Final = re.compile(r"a([1-9]\d{0,17})-([0-9a-f]{16})", re.ASCII)
-_CONTENT: Final = re.compile(r"x([0-9a-f]{64})", re.ASCII)
+# An id has 64 characters at most, one less than the letter and a whole digest.
+_DIGITS: Final = 48
+_CONTENT: Final = re.compile(rf"x([0-9a-f]{{{_DIGITS}}})", re.ASCII)
 
 
-def number_of(id: str, letter: str) -> int | None:  # noqa: A002
+def number_of(id: str, letter: str) -> int | None:
     """The number of the row that an id names; None when it is none of this letter."""
     match = _NUMBERED.fullmatch(id)
     return int(match[2]) if match and match[1] == letter else None
@@ -45,7 +47,7 @@ class DocumentId:
         return f"c{self.order}-{self.version}"
 
 
-def document_of(id: str, letter: str) -> DocumentId | None:  # noqa: A002
+def document_of(id: str, letter: str) -> DocumentId | None:
     """The version of an order's document that a DocumentReference (d) or Binary (c) is of."""
     match = _DOCUMENT.fullmatch(id)
     return DocumentId(int(match[2]), int(match[3])) if match and match[1] == letter else None
@@ -55,17 +57,18 @@ def of_received(report: int, digest: str) -> str:
     return f"a{report}-{digest[:16]}"
 
 
-def received_of(id: str) -> tuple[int, str] | None:  # noqa: A002
+def received_of(id: str) -> tuple[int, str] | None:
     """The report of an attachment, and the beginning of its digest."""
     match = _RECEIVED.fullmatch(id)
     return (int(match[1]), match[2]) if match else None
 
 
 def of_content(digest: str) -> str:
-    return f"x{digest}"
+    return f"x{digest[:_DIGITS]}"
 
 
-def content_of(id: str) -> str | None:  # noqa: A002
+def content_of(id: str) -> str | None:
+    """The beginning of the digest of a document that came with a report."""
     match = _CONTENT.fullmatch(id)
     return match[1] if match else None
 

@@ -306,7 +306,7 @@ class ImagingStudies:
             found = await self._entries(*await walk.rows())
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         index = self.archive.index
         if (number := ids.number_of(id, ids.STUDY)) is not None:
             studies = await timeline.studies(index, [number])
@@ -322,11 +322,11 @@ class ImagingStudies:
             raise Gone(f"the images have come: ImagingStudy/{ids.STUDY}{stored[0]}")
         return build_awaited(exams[0], self.clock()) if exams else None
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)
 
     async def reasons(self, resources: Sequence[Resource]) -> Sequence[Issue]:

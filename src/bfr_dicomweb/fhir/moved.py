@@ -5,7 +5,7 @@ from bfr_dicomweb.services import timeline
 from bfr_dicomweb.services.archive import Archive
 
 
-async def refuse(archive: Archive, type: str, letter: str, number: int) -> None:  # noqa: A002
+async def refuse(archive: Archive, type: str, letter: str, number: int) -> None:
     """Raises Gone: it was there; the text names what took its place, if anything did."""
     found = await timeline.successors(archive.index, [number])
     if number not in found:

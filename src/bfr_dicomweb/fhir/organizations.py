@@ -15,7 +15,7 @@ from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.parties import PartyKind, PartyRow
 
 
-def build(told: Party, type: str, meta: Element | None = None) -> Resource:  # noqa: A002
+def build(told: Party, type: str, meta: Element | None = None) -> Resource:
     """`told` has an identifier: without one it is the same as nobody else."""
     if told.identifier is None:
         raise ValueError("a party without an identifier is no resource")
@@ -54,7 +54,7 @@ def build_role(row: PartyRow, person: PartyRow | None, unit: PartyRow | None) ->
     }
 
 
-def _reference(type: str, id: str, row: PartyRow | None) -> Element:  # noqa: A002
+def _reference(type: str, id: str, row: PartyRow | None) -> Element:
     if row is None:
         return {"reference": f"{type}/{id}"}
     return codings.party(_party(row), type)
@@ -106,15 +106,15 @@ class _Parties:
         entries = await self._entries(walked)
         return [Candidate(entry.build(), *entry.place) for entry in entries]
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         found = await parties.by_ids(self.archive.index, self.kind, [id])
         return self._resource(found[0], await self._beside(found)) if found else None
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)
 
     async def _entries(self, found: Collection[PartyRow]) -> list[Entry]:
@@ -190,7 +190,7 @@ class PractitionerRoles(_Parties):
         return build_role(row, person, beside.get(f"{PartyKind.UNIT}/{row.unit_id}"))
 
 
-def _ids(references: Collection[str] | None, type: str) -> set[str] | None:  # noqa: A002
+def _ids(references: Collection[str] | None, type: str) -> set[str] | None:
     if references is None:
         return None
     begin = f"{type}/"

@@ -69,7 +69,7 @@ def _links(row: PatientRow) -> list[Element]:
     return [_link(other, "replaces") for other in row.others]
 
 
-def _link(id: int, kind: str) -> Element:  # noqa: A002
+def _link(id: int, kind: str) -> Element:
     return {"other": {"reference": f"Patient/{ids.PATIENT}{id}"}, "type": kind}
 
 
@@ -105,16 +105,16 @@ class Patients:
         found = (Entry("", row.id, partial(build, row)) for row in rows)
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         number = ids.number_of(id, ids.PATIENT)
         rows = [] if number is None else await timeline.patients(self.archive.index, [number])
         return build(rows[0]) if rows else None
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         current = await self.read(id)
         return [] if current is None else [current]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.of_version(await self.read(id), version)
 
     async def _named(self, narrowing: Narrowing) -> Sequence[PatientRow] | None:

@@ -65,7 +65,7 @@ def version_in(history: Iterable[Resource], version: str) -> Resource | None:
     return next((one for one in history if one["meta"]["versionId"] == version), None)
 
 
-def named(references: Iterable[str] | None, type: str, letter: str) -> set[int] | None:  # noqa: A002
+def named(references: Iterable[str] | None, type: str, letter: str) -> set[int] | None:
     """The numbers of rows in "Type/id" references; None when there is no such condition."""
     if references is None:
         return None

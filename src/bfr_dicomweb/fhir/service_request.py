@@ -142,7 +142,7 @@ class ServiceRequests:
             found = await self._walked(narrowing, newest_first, after, limit)
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         if (number := ids.number_of(id, ids.ORDER)) is not None:
             orders = await timeline.orders(self.archive.index, [number])
             if not orders:
@@ -158,7 +158,7 @@ class ServiceRequests:
         )
         return of_exam(exams[0], orders[0] if orders else None) if exams else None
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         index = self.archive.index
         if (number := ids.number_of(id, ids.ORDER)) is not None:
             versions = await order_history(index, number)
@@ -174,7 +174,7 @@ class ServiceRequests:
             if exam.id == number
         )
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.version_in(await self.history(id), version)
 
     async def _named(self, narrowing: Narrowing) -> list[Entry] | None:

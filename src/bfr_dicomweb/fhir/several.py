@@ -67,7 +67,7 @@ class Several:
         count = len(self.sources)
         return moment, -((place - key) // count) if newest_first else (key - place) // count
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         gone: Gone | None = None
         for source in self.sources:
             try:
@@ -81,14 +81,14 @@ class Several:
             raise gone
         return None
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         for source in self.sources:
             found = await source.history(id)
             if found:
                 return found
         return ()
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         for source in self.sources:
             found = await source.vread(id, version)
             if found is not None:

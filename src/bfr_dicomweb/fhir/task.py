@@ -141,7 +141,7 @@ class Tasks:
         found = (Entry(row.moment, row.id, partial(build, row)) for row in rows)
         return places.page(found, newest_first=newest_first, after=after, limit=limit)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         if (number := ids.number_of(id, ids.EXAM)) is None:
             return None
         rows = await timeline.exams(self.archive.index, [number])
@@ -149,7 +149,7 @@ class Tasks:
             await moved.refuse(self.archive, self.type, ids.EXAM, number)
         return build(rows[0]) if rows else None
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         """In the order of arrival; by when things happened see Provenance."""
         index = self.archive.index
         number = ids.number_of(id, ids.EXAM)
@@ -159,7 +159,7 @@ class Tasks:
             build(exam) for version in versions for exam in version.exams if exam.id == number
         )
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         return places.version_in(await self.history(id), version)
 
     async def _named(self, narrowing: Narrowing) -> Sequence[ExamRow] | None:

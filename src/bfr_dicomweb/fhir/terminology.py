@@ -19,7 +19,7 @@ def _concept(code: str, names: tuple[str, str]) -> Element:
     return {"code": code, "display": swedish, "designation": [designation]}
 
 
-def _code_system(id: str, url: str, title: str, concepts: Iterable[Element]) -> Resource:  # noqa: A002
+def _code_system(id: str, url: str, title: str, concepts: Iterable[Element]) -> Resource:
     listed = list(concepts)
     return {
         "resourceType": "CodeSystem",

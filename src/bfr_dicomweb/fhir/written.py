@@ -144,14 +144,14 @@ class Written:
         low = evaluation.sort_value(resource, parameter, descending=False)
         return Candidate(resource, "" if low is None else intervals.text_of(low), row.change)
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         row = await resources.read(self._index, self._type, id)
         return None if row is None else shown(row)
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         return [shown(row) for row in await resources.history(self._index, self._type, id)]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         number = version_number(version)
         if number is None:
             return None
@@ -164,13 +164,13 @@ class Written:
         if self._check is not None:
             self._check(resource)
 
-    def post(self, id: str, resource: Resource, base: str) -> Post:  # noqa: A002
+    def post(self, id: str, resource: Resource, base: str) -> Post:
         kept = self._prepare(resource)
         return Post(self._type, id, _body(kept), found_by(kept, base))
 
     def put(
         self,
-        id: str,  # noqa: A002
+        id: str,
         resource: Resource,
         base: str,
         expected: int | None = None,
@@ -178,7 +178,7 @@ class Written:
         kept = self._prepare(resource)
         return Put(self._type, id, _body(kept), found_by(kept, base), expected)
 
-    def delete(self, id: str, expected: int | None) -> Delete:  # noqa: A002
+    def delete(self, id: str, expected: int | None) -> Delete:
         return Delete(self._type, id, expected)
 
 

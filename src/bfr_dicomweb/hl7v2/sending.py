@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx2
 
-from bfr_dicomweb.errors import InvalidMessage, InvalidRequest, Undelivered
+from bfr_dicomweb.errors import InvalidMessage, InvalidRequest, Unavailable, Undelivered
 from bfr_dicomweb.hl7v2 import batches, mllp, telling
 from bfr_dicomweb.hl7v2 import exchange as exchanges
 from bfr_dicomweb.hl7v2.exchange import Receiver, Tls

@@ -150,7 +150,7 @@ def _next(turn: Turn, one: Write, before: ResourceRow | None) -> ResourceRow:
     return after
 
 
-async def find(conn: Connection, type: str, id: str) -> ResourceRow | None:  # noqa: A002
+async def find(conn: Connection, type: str, id: str) -> ResourceRow | None:
     """The current version.
 
     Raises:
@@ -166,8 +166,8 @@ async def find(conn: Connection, type: str, id: str) -> ResourceRow | None:  # n
 
 async def find_version(
     conn: Connection,
-    type: str,  # noqa: A002
-    id: str,  # noqa: A002
+    type: str,
+    id: str,
     version: int,
 ) -> ResourceRow | None:
     """Raises Gone: this version is a deletion."""
@@ -177,7 +177,7 @@ async def find_version(
     return None if found is None else _unless_deleted(_row(found))
 
 
-async def history(conn: Connection, type: str, id: str) -> list[ResourceRow]:  # noqa: A002
+async def history(conn: Connection, type: str, id: str) -> list[ResourceRow]:
     """All versions, the current one first; deletions are among them."""
     found = await rows(
         conn, f"{_SELECT} WHERE type = ?1 AND id = ?2 ORDER BY version DESC", (type, id)
@@ -185,7 +185,7 @@ async def history(conn: Connection, type: str, id: str) -> list[ResourceRow]:  #
     return [_row(columns) for columns in found]
 
 
-async def by_ids(conn: Connection, type: str, ids: Collection[str]) -> list[ResourceRow]:  # noqa: A002
+async def by_ids(conn: Connection, type: str, ids: Collection[str]) -> list[ResourceRow]:
     """The current versions of those that have not been deleted."""
     if not ids:
         return []
@@ -200,7 +200,7 @@ async def by_ids(conn: Connection, type: str, ids: Collection[str]) -> list[Reso
 
 async def identified(
     conn: Connection,
-    type: str,  # noqa: A002
+    type: str,
     named: Collection[Named],
 ) -> list[ResourceRow]:
     """Those that have one of these identifiers."""
@@ -213,13 +213,13 @@ async def identified(
         (sorted({value for _, value in named}), type),
     )
     wanted = set(named)
-    ids = {id for value, system, id in found if {(None, value), (system, value)} & wanted}  # noqa: A001
+    ids = {id for value, system, id in found if {(None, value), (system, value)} & wanted}
     return await by_ids(conn, type, ids)
 
 
 async def walk(
     conn: Connection,
-    type: str,  # noqa: A002
+    type: str,
     *,
     limit: int,
     newest_first: bool = True,

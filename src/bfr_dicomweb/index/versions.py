@@ -68,10 +68,10 @@ async def successors(conn: Connection, ids: Collection[int]) -> dict[int, int]:
         next_ = dict(await rows(conn, sql, (sorted(asked),)))
         found |= next_
         asked = {successor for successor in next_.values() if successor} - found.keys()
-    return {id: _end(found, id) for id in ids if id in found}  # noqa: A001
+    return {id: _end(found, id) for id in ids if id in found}
 
 
-def _end(successor_of: dict[int, int], id: int) -> int:  # noqa: A002
+def _end(successor_of: dict[int, int], id: int) -> int:
     while successor_of.get(id):
-        id = successor_of[id]  # noqa: A001
+        id = successor_of[id]
     return 0 if id in successor_of else id

@@ -22,29 +22,29 @@ async def write(index: Index, wanted: Sequence[Write]) -> list[ResourceRow]:
     return await index.transact(lambda conn: resources.write(conn, wanted))
 
 
-async def read(index: Index, type: str, id: str) -> ResourceRow | None:  # noqa: A002
+async def read(index: Index, type: str, id: str) -> ResourceRow | None:
     """Raises Gone: it has been deleted."""
     return await index.ask(lambda conn: resources.find(conn, type, id))
 
 
-async def vread(index: Index, type: str, id: str, version: int) -> ResourceRow | None:  # noqa: A002
+async def vread(index: Index, type: str, id: str, version: int) -> ResourceRow | None:
     """Raises Gone: this version is a deletion."""
     return await index.ask(lambda conn: resources.find_version(conn, type, id, version))
 
 
-async def history(index: Index, type: str, id: str) -> list[ResourceRow]:  # noqa: A002
+async def history(index: Index, type: str, id: str) -> list[ResourceRow]:
     """All versions, the current one first; deletions are among them."""
     return await index.ask(lambda conn: resources.history(conn, type, id))
 
 
-async def by_ids(index: Index, type: str, ids: Collection[str]) -> list[ResourceRow]:  # noqa: A002
+async def by_ids(index: Index, type: str, ids: Collection[str]) -> list[ResourceRow]:
     """Those that are there and not deleted."""
     return await index.ask(lambda conn: resources.by_ids(conn, type, ids))
 
 
 async def identified(
     index: Index,
-    type: str,  # noqa: A002
+    type: str,
     named: Collection[Named],
 ) -> list[ResourceRow]:
     return await index.ask(lambda conn: resources.identified(conn, type, named))
@@ -52,7 +52,7 @@ async def identified(
 
 async def walk(
     index: Index,
-    type: str,  # noqa: A002
+    type: str,
     *,
     limit: int,
     newest_first: bool = True,
