@@ -42,8 +42,7 @@ def message(number: str, step: int, began: datetime) -> bytes:
         f"MSH|^~\\&|{sender}|BFR|VGR|{at}||{kind}|{number}-{step}|P|2.5.1||||||UNICODE UTF-8",
         f"PID|||{PATIENT}^^^&{OID}&ISO^NNSWE||Tolvansson^Tolvan||19121212|M",
         f"ORC|{control}|P{number}|A{number}|G{number}|{state}||||{at}",
-        f"OBR|1|P{number}|A{number}|83300^CT Thorax^KVA"
-        f"||||||||||||||A{number}||||{at}||CT|{result}",
+        f"OBR|1|P{number}|A{number}|83300^CT Thorax{'|' * 14}A{number}||||{at}||CT|{result}",
     ]
     if text:
         lines.append(f"OBX|1|TX|18782-3^Radiology study observation^LN||{text}||||||F|||{at}")

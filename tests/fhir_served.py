@@ -64,16 +64,16 @@ class Shelf:
             ]
         return ordered[:limit]
 
-    async def read(self, id: str) -> Resource | None:  # noqa: A002
+    async def read(self, id: str) -> Resource | None:
         if id in self.unavailable:
             raise Gone("another took its place")
         return next((one.resource for one in self.placed if one.resource["id"] == id), None)
 
-    async def history(self, id: str) -> Sequence[Resource]:  # noqa: A002
+    async def history(self, id: str) -> Sequence[Resource]:
         found = await self.read(id)
         return [] if found is None else [found]
 
-    async def vread(self, id: str, version: str) -> Resource | None:  # noqa: A002
+    async def vread(self, id: str, version: str) -> Resource | None:
         found = await self.read(id)
         return found if found is not None and found["meta"]["versionId"] == version else None
 

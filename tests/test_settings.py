@@ -140,7 +140,7 @@ def test_a_file_that_is_no_toml_is_refused(config: WriteConfig) -> None:
         ({"http": "127.0.0.1:٨٠"}, "http: must be HOST:PORT, e.g. 127.0.0.1:8080"),
         ({"workers": 0}, "workers: Input should be greater than or equal to 1"),
         ({"max_results": 100}, "max_results: Input should be greater than or equal to 101"),
-        ({"only": "dimse"}, "only: Input should be 'http'"),
+        ({"only": "dimse"}, "only: Input should be 'http', 'mllp' or 'dispatcher'"),
         ({"log_level": "loud"}, "log_level: Input should be 'debug', 'info', 'warning' or 'error'"),
         (
             {"public_url": "archive.example.org"},

@@ -266,7 +266,7 @@ async def _not_found(*_: object) -> None:
 def serve(settings: Settings) -> None:
     """Run until told to stop. Requests under way then get `shutdown_seconds` to finish."""
     if settings.only in ("mllp", "dispatcher"):
-        asyncio.run(_run(settings, settings.only))
+        _run_beside_http(settings, settings.only)
         return
     if settings.workers == 1:
         settings_module.export(settings)
@@ -318,8 +318,14 @@ async def _run(settings: Settings, only: str) -> None:
         await ended.wait()
 
 
+def _run_beside_http(settings: Settings, only: str) -> None:
+    # the same event loop as HTTP has
+    with asyncio.Runner(loop_factory=_config(settings).get_loop_factory()) as runner:
+        runner.run(_run(settings, only))
+
+
 def _run_background(settings: Settings) -> None:
-    asyncio.run(_run(settings, BACKGROUND))
+    _run_beside_http(settings, BACKGROUND)
 
 
 @contextmanager

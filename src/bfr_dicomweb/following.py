@@ -50,6 +50,7 @@ class Following:
             chores=(
                 Chore("overdue", WATCH_EVERY_S, self._watch_images),
                 Chore("silent", WATCH_EVERY_S, self._watch_senders),
+                Chore("undelivered", WATCH_EVERY_S, self._watch_receivers),
             ),
         )
 
@@ -110,10 +111,12 @@ class Following:
         reports = {int(n) for kind, n in map(_subject, changes) if kind == "report"}
         exams = {int(n) for kind, n in map(_subject, changes) if kind == "exam"}
         studies = {one.study_instance_uid for one in changes if one.study_instance_uid}
-        linked = await timeline.exams_of_studies(self._index, studies)
-        exams |= {exam.id for exam in linked}
-        reports |= {row.id for row in await timeline.reports_of_exams(self._index, exams)}
-        rows = await timeline.reports(self._index, reports)
+        if studies:
+            exams |= {exam.id for exam in await timeline.exams_of_studies(self._index, studies)}
+        due = await timeline.reports_with_stored_studies(self._index, reports, exams)
+        if not due:
+            return
+        rows = await timeline.reports(self._index, due)
         answered = await timeline.exams(self._index, {id_ for row in rows for id_ in row.exam_ids})
         by_id = {exam.id: exam for exam in answered}
         for row in rows:
@@ -134,6 +137,9 @@ class Following:
 
     async def _watch_images(self) -> None:
         await watching.raise_overdue(self._index)
+
+    async def _watch_receivers(self) -> None:
+        await watching.raise_undelivered(self._index)
 
     async def _watch_senders(self) -> None:
         await self._orders.exchange()

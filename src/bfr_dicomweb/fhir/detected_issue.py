@@ -28,6 +28,8 @@ TITLES: Final[dict[str, str]] = {
     "several-orders": "Undersökning med flera remisser",
     "images-overdue": "Bilder saknas",
     "performer-silent": "Utförare som tystnat",
+    "undelivered": "Mottagare som inte tar emot",
+    "sender-not-authentic": "Avsändare utan rätt certifikat",
     "study-ambiguous": "Bildstudie som inte kan kopplas säkert",
     "study-patient-mismatch": "Bildstudie med annan patient än remissen",
     "images-without-order": "Bilder utan remiss",

@@ -8,7 +8,9 @@ else the accept acknowledgement (CA, CE, CR) when MSH-15 asks for it; else none.
 
 import re
 import secrets
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from bfr_dicomweb.errors import InvalidMessage
@@ -90,7 +92,12 @@ def copied(segment: Segment, field: int) -> str:
 
 
 def timestamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%d%H%M%S+0000")
+    return _second(int(time.time()))
+
+
+@lru_cache(maxsize=2)
+def _second(since_epoch_s: int) -> str:
+    return datetime.fromtimestamp(since_epoch_s, UTC).strftime("%Y%m%d%H%M%S+0000")
 
 
 def new_control_id() -> str:

@@ -15,7 +15,6 @@ from bfr_dicomweb.hl7v2.message import Segment
 from bfr_dicomweb.orders.events import Coding, Party
 from bfr_dicomweb.orders.identifiers import Identifier, of_patient, of_unit, system_of
 
-UTC_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 # Identifier types that name a visit or an account and no person (table 0203).
 _NOT_OF_A_PERSON: Final = frozenset({"VN", "AN", "ANC", "AND", "ANON", "ANT", "BA"})
 
@@ -83,6 +82,11 @@ def components(segment: Segment, n: int, repetition: int = 1) -> list[str]:
     return [*map(str.strip, repetitions[repetition - 1].components), *_NONE]
 
 
+def utc_text(at: datetime) -> str:
+    """A moment in UTC as `orders.events` writes it."""
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
 def time(value: str, zone: tzinfo) -> str:
     """UTC text of a time; one without an offset is of `zone`.
 
@@ -120,7 +124,7 @@ def _time(value: str, zone: tzinfo) -> str | None:
             int((fraction or "0").ljust(6, "0")),
             tzinfo=zone if offset is None else _zone_of(offset),
         )
-        return local.astimezone(UTC).strftime(UTC_FORMAT)
+        return utc_text(local.astimezone(UTC))
     except (ValueError, OverflowError):
         return None
 

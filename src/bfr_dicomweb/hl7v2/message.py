@@ -409,13 +409,16 @@ def _encoding(text: str, codec: str) -> Encoding:
         raise InvalidMessage(
             "the message does not begin with an MSH segment", code=100, segment="MSH", rejected=True
         )
-    separator = text[3]
-    characters = re.split(f"[{re.escape(separator)}\r\n]", text[4:12], maxsplit=1)[0]
-    return _known_encoding(separator, characters, codec)
+    return _known_encoding(text[3], text[4:12], codec)
 
 
-@lru_cache(maxsize=64)
-def _known_encoding(separator: str, characters: str, codec: str) -> Encoding:
+@lru_cache(maxsize=256)
+def _known_encoding(separator: str, beginning: str, codec: str) -> Encoding:
+    """
+    Args:
+        beginning: Of the header after MSH-1: MSH-2 and what follows it.
+    """
+    characters = re.split(f"[{re.escape(separator)}\r\n]", beginning, maxsplit=1)[0]
     if not _are_delimiters(separator):
         raise InvalidMessage(
             "MSH-1 is no field separator", code=102, segment="MSH", field=1, rejected=True

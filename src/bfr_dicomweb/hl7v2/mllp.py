@@ -361,6 +361,8 @@ class _Connection:
         if answer is None:
             return
         self._writer.write(framed(answer))
+        if not self._writer.transport.get_write_buffer_size():
+            return  # the operating system took it all
         try:
             async with asyncio.timeout(self._limits.answer_s):
                 await self._writer.drain()

@@ -86,5 +86,4 @@ class Occasion:
 
 
 def _later(received: str) -> str:
-    moment = datetime.fromisoformat(received) + TOLERANCE
-    return moment.strftime(fields.UTC_FORMAT)
+    return fields.utc_text(datetime.fromisoformat(received) + TOLERANCE)

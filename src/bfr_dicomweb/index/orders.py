@@ -46,7 +46,11 @@ class NewEvent:
 
 
 def prepare(events: Iterable[Event]) -> tuple[NewEvent, ...]:
-    return tuple(NewEvent(event, event.digest, records.dumps(event)) for event in events)
+    return tuple(
+        NewEvent(event, event.digest_of(body), body)
+        for event in events
+        for body in (records.dumps(event),)
+    )
 
 
 @dataclass(frozen=True, slots=True)

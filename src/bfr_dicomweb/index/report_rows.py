@@ -104,6 +104,22 @@ async def _read(conn: Connection, found: Sequence[Any]) -> list[ReportRow]:
     return read
 
 
+async def with_stored_studies(
+    conn: Connection, report_ids: Collection[int], exam_ids: Collection[int]
+) -> list[int]:
+    """Which of these reports, and of those of these exams, are about a study that is here."""
+    found = await rows(
+        conn,
+        "SELECT DISTINCT r.report_id FROM report_exam r JOIN study_exam s ON s.exam_id = r.exam_id"
+        " WHERE s.study_id <> 0 AND r.exam_id IN (?2::bigint[])"
+        " UNION SELECT DISTINCT r.report_id FROM report_exam r"
+        " JOIN study_exam s ON s.exam_id = r.exam_id"
+        " WHERE s.study_id <> 0 AND r.report_id IN (?1::bigint[])",
+        (sorted(report_ids), sorted(exam_ids)),
+    )
+    return [key for (key,) in found]
+
+
 async def _arrived(conn: Connection, exam_ids: Collection[int]) -> dict[str, int]:
     """The numbers of the events that carried reports of these exams, by digest."""
     # literally as in the index that has all of it

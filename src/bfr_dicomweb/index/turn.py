@@ -72,4 +72,4 @@ class Turn:
 
 def utc_text(at_us: int) -> str:
     at = _EPOCH + timedelta(microseconds=at_us)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

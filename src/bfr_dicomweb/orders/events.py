@@ -150,8 +150,13 @@ class Event:
     @property
     def digest(self) -> str:
         """Equal for repetitions. A report sent again under a new control id is a repetition."""
-        told = replace(self, control_id="") if self.report is not None else self
-        return hashlib.sha256(records.dumps(told)).hexdigest()
+        return self.digest_of(records.dumps(self))
+
+    def digest_of(self, body: bytes) -> str:
+        """The same, for who has the body already: what `records.dumps` makes of this event."""
+        if self.report is not None:
+            body = records.dumps(replace(self, control_id=""))
+        return hashlib.sha256(body).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

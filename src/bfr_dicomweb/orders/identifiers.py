@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -66,6 +67,7 @@ class Alias:
         return Identifier(self.system, self.value)
 
 
+@lru_cache(maxsize=4096)
 def system_of(namespace: str = "", universal_id: str = "") -> str:
     """The system of an assigning authority (HL7 v2 data type HD, or a DICOM issuer)."""
     oid = universal_id.removeprefix("urn:oid:")
@@ -76,6 +78,8 @@ def system_of(namespace: str = "", universal_id: str = "") -> str:
     return NAMESPACE + quote(namespace, safe="") if namespace else ""
 
 
+# the messages of one exam repeat the same numbers
+@lru_cache(maxsize=4096)
 def of_patient(value: str, system: str = "") -> Identifier:
     """A patient's identifier, an identity number in its one form of twelve characters."""
     text = value.strip()
@@ -95,6 +99,7 @@ def _system_of_number(number: str) -> str:
     return SAMORDNINGSNUMMER if int(number[6:8]) > 60 else PERSONNUMMER
 
 
+@lru_cache(maxsize=4096)
 def of_unit(value: str, system: str = "") -> Identifier:
     """An organisation's or a person's identifier; an HSA-id is known by its form."""
     text = value.strip()

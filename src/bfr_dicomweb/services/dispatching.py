@@ -27,8 +27,8 @@ from bfr_dicomweb.index.turn import Turn
 POLL_S: Final = 0.2
 PAGE: Final = 2000
 # A dead process is waited for so long; a living one renews what it has in hand.
-LEASE_S: Final = 15.0
-RENEW_S: Final = 5.0
+LEASE_S: Final = 10.0
+RENEW_S: Final = 3.0
 # How long a receiver that does not answer may keep the server from stopping.
 STOPPING_S: Final = 5.0
 # Between two attempts of one receiver; it doubles up to the last.

@@ -35,6 +35,8 @@ from bfr_dicomweb.orders.parties import parties_of
 
 ACCEPTED: Final = "AA"
 GROUP_SIZE: Final = 100
+# Of the event loop, in which nothing more has to arrive before a group is committed.
+TURNS: Final = 4
 # Between two looks at whether another process has put a new configuration.
 EXCHANGE_LOOK_S: Final = 1.0
 
@@ -134,7 +136,9 @@ class Orders:
         self._index = index
         self._delay_of = delay_of
         self._router = router
-        self._queue: asyncio.Queue[_Job] = asyncio.Queue()
+        self._waiting: list[_Job] = []
+        self._arrived = asyncio.Event()
+        self._is_closing = False
         self._committer: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None
         self._looked_s = 0.0
@@ -152,9 +156,9 @@ class Orders:
 
     async def close(self) -> None:
         """Finish what is under way, then stop."""
-        await self._queue.join()
+        self._is_closing = True
+        self._arrived.set()
         if self._committer is not None:
-            self._committer.cancel()
             await asyncio.gather(self._committer, return_exceptions=True)
 
     async def keep(self, message: RawMessage) -> int:
@@ -291,21 +295,34 @@ class Orders:
     # --- group commit ------------------------------------------------------------------------
 
     async def _commit(self, job: _Job) -> Any:
-        await self._queue.put(job)
+        self._waiting.append(job)
+        self._arrived.set()
         return await job.done
 
     async def _commit_groups(self) -> None:
-        while True:
-            group = [await self._queue.get()]
-            # who was answered by the last commit may go on with what belongs into this one
-            await asyncio.sleep(0)
-            while len(group) < GROUP_SIZE and not self._queue.empty():
-                group.append(self._queue.get_nowait())
-            try:
+        """What comes while a group is being committed makes up the next one."""
+        while self._waiting or not self._is_closing:
+            await self._arrived.wait()
+            await self._gather()
+            group = self._waiting[:GROUP_SIZE]
+            del self._waiting[:GROUP_SIZE]
+            if not self._waiting and not self._is_closing:
+                self._arrived.clear()
+            if group:
                 await self._commit_group(group)
-            finally:
-                for _ in group:
-                    self._queue.task_done()
+
+    async def _gather(self) -> None:
+        """Let all who can go on now bring what belongs into the same group.
+
+        A commit costs more than most messages: who was answered by the last one and sends the
+        next message at once is worth a few turns of the event loop, and these cost nothing when
+        nobody else is there.
+        """
+        before = -1
+        while before < len(self._waiting) < GROUP_SIZE:
+            before = len(self._waiting)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
 
     async def _commit_group(self, group: Sequence[_Job]) -> None:
         """Commit a group; when it fails, each alone, so that none fails for another."""

@@ -165,6 +165,13 @@ async def reports_of_exams(index: Index, exam_ids: Collection[int]) -> list[Repo
     return await index.ask(lambda conn: report_rows.of_exams(conn, exam_ids))
 
 
+async def reports_with_stored_studies(
+    index: Index, report_ids: Collection[int], exam_ids: Collection[int]
+) -> list[int]:
+    """Which of these reports, and of those of these exams, are about a study that is stored."""
+    return await index.ask(lambda conn: report_rows.with_stored_studies(conn, report_ids, exam_ids))
+
+
 async def reports_of_orders(index: Index, order_ids: Collection[int]) -> list[ReportRow]:
     return await index.ask(lambda conn: report_rows.of_orders(conn, order_ids))
 

@@ -1,10 +1,12 @@
-"""What only the passing of time tells: images that did not come, senders that fell silent."""
+"""What only the passing of time tells: images that do not come, senders that fall silent, receivers
+that take nothing.
+"""
 
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from bfr_dicomweb.index import changes, findings, lateness
+from bfr_dicomweb.index import changes, findings, lateness, outbox
 from bfr_dicomweb.index.changes import now_us as now_us
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.statements import Connection
@@ -12,6 +14,10 @@ from bfr_dicomweb.index.turn import Turn, utc_text
 
 SILENT: Final = "performer-silent"
 SENDER: Final = "sender/"
+RECEIVER: Final = "receiver/"
+UNDELIVERED: Final = "undelivered"
+# Failures of one delivery before somebody has to look.
+ATTEMPTS: Final = 5
 PAGE: Final = 500
 _HOUR_US: Final = 3_600_000_000
 
@@ -65,24 +71,55 @@ async def raise_silent(index: Index, hours: Mapping[str, float]) -> None:
         for name, window in hours.items()
         if name in last and now - last[name] > window * _HOUR_US
     ]
-    raised = await index.ask(partial(findings.by_beginning, beginning=SENDER))
-    open_ = {one.key for one in raised if not one.resolved}
-    if open_ != {f"{SENDER}{name}|{SILENT}" for name in silent}:
-        await index.transact(partial(_state_silent, silent=silent, last=last))
+    await _state(
+        index,
+        SENDER,
+        [
+            findings.Stated(
+                key=f"{SENDER}{name}|{SILENT}",
+                code=SILENT,
+                severity="high",
+                subject=f"{SENDER}{name}",
+                detail=f"nothing has come from {name} since {utc_text(last[name])}",
+                performer=name,
+            )
+            for name in silent
+        ],
+    )
 
 
-async def _state_silent(conn: Connection, silent: list[str], last: Mapping[str, int]) -> None:
-    turn = await Turn.take(conn)
-    stated = [
-        findings.Stated(
-            key=f"{SENDER}{name}|{SILENT}",
-            code=SILENT,
-            severity="high",
-            subject=f"{SENDER}{name}",
-            detail=f"nothing has come from {name} since {utc_text(last[name])}",
-            performer=name,
-        )
-        for name in silent
-    ]
-    await findings.settle(turn, stated, await findings.by_beginning(conn, SENDER))
-    await turn.end()
+async def raise_undelivered(index: Index) -> None:
+    """A finding for each receiver that again and again does not take what it is sent."""
+    waiting = await index.ask(outbox.backlog)
+    await _state(
+        index,
+        RECEIVER,
+        [
+            findings.Stated(
+                key=f"{RECEIVER}{one.receiver}|{UNDELIVERED}",
+                code=UNDELIVERED,
+                severity="high",
+                subject=f"{RECEIVER}{one.receiver}",
+                detail=f"{one.receiver} does not take what it is sent: {one.last_error}",
+            )
+            for one in waiting
+            if one.attempts >= ATTEMPTS
+        ],
+    )
+
+
+async def _state(index: Index, scope: str, stated: list[findings.Stated]) -> None:
+    """Raise what is new in a scope and resolve the rest; nothing is written when all is as it was.
+
+    Details may change without being written again: a finding says since when, not how often.
+    """
+    known = await index.ask(partial(findings.by_beginning, beginning=scope))
+    if {one.key for one in known if not one.resolved} == {one.key for one in stated}:
+        return
+
+    async def settle(conn: Connection) -> None:
+        turn = await Turn.take(conn)
+        await findings.settle(turn, stated, await findings.by_beginning(conn, scope))
+        await turn.end()
+
+    await index.transact(settle)
