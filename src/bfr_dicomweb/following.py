@@ -151,6 +151,7 @@ def configure(orders: Orders) -> None:
     orders.configure(
         delay_of=lambda performer: exchange_of(orders).delay_of(performer),
         router=lambda news: telling.entries(news, exchange_of(orders)),
+        is_heard=lambda: bool(exchange_of(orders).receivers),
     )
 
 

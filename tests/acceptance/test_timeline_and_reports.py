@@ -229,6 +229,12 @@ def store_both(registry: Registry) -> None:
     )
 
 
+def linked(registry: Registry) -> list[dict[str, Any]]:
+    """Stored studies that are known to be of an exam."""
+    studies = registry.found("ImagingStudy", status="available")
+    return [study for study in studies if study.get("basedOn")]
+
+
 def chain(registry: Registry) -> dict[str, Any]:
     return registry.get(
         "ServiceRequest",
@@ -265,7 +271,7 @@ def test_bfr_20230908_two_exams(registry: Registry) -> None:
 def test_one_exam_of_an_order_opens_exactly_its_own_study(registry: Registry) -> None:
     registry.told(m1())
     store_both(registry)
-    eventually(lambda: registry.found("ImagingStudy", status="available"), lambda f: len(f) == 2)
+    eventually(lambda: linked(registry), lambda found: len(found) == 2)
 
     (exam,) = registry.found("ServiceRequest", identifier=THORAX.accession)
     studies = registry.found("ImagingStudy", basedon=f"ServiceRequest/{exam['id']}")
@@ -303,7 +309,7 @@ def launch(registry: Registry, **query: str) -> tuple[int, str, str | None]:
 def test_invoking_the_display_of_both_exams_opens_both_studies(registry: Registry, by: str) -> None:
     registry.told(m1())
     store_both(registry)
-    eventually(lambda: registry.found("ImagingStudy", status="available"), lambda f: len(f) == 2)
+    eventually(lambda: linked(registry), lambda found: len(found) == 2)
     values = {
         "accessionNumber": f"{THORAX.accession},{ABDOMEN.accession}",
         "studyUID": f"{THORAX.study_uid},{ABDOMEN.study_uid}",
@@ -320,7 +326,7 @@ def test_invoking_the_display_of_both_exams_opens_both_studies(registry: Registr
 def test_invoking_the_display_says_which_study_is_not_archived(registry: Registry) -> None:
     registry.told(m1())
     registry.store(an_object(StudyInstanceUID=THORAX.study_uid, AccessionNumber=THORAX.accession))
-    eventually(lambda: registry.found("ImagingStudy", status="available"), bool)
+    eventually(lambda: linked(registry), bool)
 
     code, location, warning = launch(
         registry,
@@ -439,3 +445,36 @@ def test_the_status_of_a_task_is_shown_fine_and_coarse(registry: Registry) -> No
 
     codes = [coding["code"] for coding in task["businessStatus"]["coding"]]
     assert (status_of(task), codes) == ("booked", ["booked", "bokad"])
+
+
+def warning_of(registry: Registry, **query: str) -> tuple[int, str]:
+    answer = registry.http("GET", f"{registry.live.url}/studies", params=query)
+    return answer.status_code, answer.headers.get("warning", "")
+
+
+def test_a_search_for_images_that_have_not_come_says_so(registry: Registry) -> None:
+    registry.told(m1())
+
+    code, warning = warning_of(registry, AccessionNumber=THORAX.accession)
+
+    assert (code, warning.startswith("299 "), "archived yet" in warning) == (204, True, True)
+
+
+def by_order(registry: Registry) -> tuple[int, str]:
+    return warning_of(registry, PlacerOrderNumberImagingServiceRequest="REM1001")
+
+
+def test_a_search_by_order_says_what_is_missing(registry: Registry) -> None:
+    registry.told(m1())
+    registry.store(an_object(StudyInstanceUID=THORAX.study_uid, AccessionNumber=THORAX.accession))
+
+    found = eventually(lambda: by_order(registry), lambda found: found[0] == 200)
+
+    assert "No images of 1 exam " in found[1]
+
+
+def test_a_search_that_finds_all_says_nothing(registry: Registry) -> None:
+    registry.told(m1())
+    store_both(registry)
+
+    eventually(lambda: by_order(registry), lambda found: found == (200, ""))

@@ -20,7 +20,7 @@ from bfr_dicomweb.dicomweb.service import (
     ref_of,
     service_of,
 )
-from bfr_dicomweb.services.search import Matches, search
+from bfr_dicomweb.services.search import Matches, awaited, search
 
 _ANSWERS: Final = (Offer(DICOM_JSON, is_default=True), Offer(DICOM_XML, multipart=True))
 # How the index marks "the base URI" in front of a Retrieve URL, as orjson writes it.
@@ -61,7 +61,10 @@ async def _search(request: Request, level: SearchLevel) -> Response:
     else:
         response = Response(status_code=204)
     response.headers.update(headers)
-    for text in warnings(found, wanted.ignored):
+    texts = warnings(found, wanted.ignored)
+    if wanted.order_numbers or not found.rows:
+        texts += reasons(await awaited(service.archive.index, wanted))
+    for text in texts:
         response.headers.append("Warning", f"299 {base}: {text}")
     return response
 
@@ -88,6 +91,14 @@ def _as_xml_parts(body: bytes, boundary: str) -> bytes:
         pieces += [multipart.part_header(boundary, DICOM_XML, length=len(part)), part]
         pieces.append(multipart.PART_END)
     return b"".join([*pieces, multipart.closing(boundary)])
+
+
+def reasons(awaited: int) -> list[str]:
+    """Why an answer is empty, or has less than what was ordered."""
+    if not awaited:
+        return []
+    what = "1 exam that was asked for" if awaited == 1 else f"{awaited} exams that were asked for"
+    return [f"No images of {what} have been archived yet"]
 
 
 def warnings(found: Matches, ignored: Sequence[str]) -> list[str]:

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Final
 
-from bfr_dicomweb.fhir import limits, operations, subscriptions, terminology
+from bfr_dicomweb.fhir import capability, limits, operations, subscriptions, terminology
 from bfr_dicomweb.fhir.binary import Binaries
 from bfr_dicomweb.fhir.detected_issue import DetectedIssues
 from bfr_dicomweb.fhir.diagnostic_report import DiagnosticReports
 from bfr_dicomweb.fhir.document_reference import DocumentReferences
 from bfr_dicomweb.fhir.endpoint import endpoints
+from bfr_dicomweb.fhir.fixed import Fixed
 from bfr_dicomweb.fhir.imaging_study import ImagingStudies
 from bfr_dicomweb.fhir.organizations import Organizations, PractitionerRoles, Practitioners
 from bfr_dicomweb.fhir.patient import Patients
@@ -72,6 +73,7 @@ def _sources(archive: Archive, dicomweb_url: str, notified_hosts: Collection[str
         Several(Practitioners(archive), Written(archive, "Practitioner")),
         Several(PractitionerRoles(archive), Written(archive, "PractitionerRole")),
         Several(endpoints(dicomweb_url), Written(archive, "Endpoint")),
+        Fixed("SearchParameter", tuple(capability.own_search_parameters())),
         terminology.code_systems(),
         terminology.concept_maps(),
         Written(archive, "Subscription", check=check, prepare=subscriptions.activated),

@@ -25,6 +25,8 @@ _PRAGMAS: Final = (
     "PRAGMA cache_size = -16384",
     "PRAGMA mmap_size = 268435456",
     "PRAGMA journal_size_limit = 67108864",
+    # pages that change with every commit are then written into the database less often
+    "PRAGMA wal_autocheckpoint = 8000",
 )
 
 

@@ -114,6 +114,10 @@ class _Failure(_Job):
     notices: tuple[Notice, ...] = field(default=())
 
 
+def _always() -> bool:
+    return True
+
+
 def _no_delay(_: str) -> Delay:
     return Delay()
 
@@ -136,6 +140,7 @@ class Orders:
         self._index = index
         self._delay_of = delay_of
         self._router = router
+        self._is_heard: Callable[[], bool] = _always
         self._waiting: list[_Job] = []
         self._arrived = asyncio.Event()
         self._is_closing = False
@@ -145,11 +150,20 @@ class Orders:
         self._parties = Notebook()
 
     def configure(
-        self, *, delay_of: Callable[[str], Delay] | None = None, router: Router | None = None
+        self,
+        *,
+        delay_of: Callable[[str], Delay] | None = None,
+        router: Router | None = None,
+        is_heard: Callable[[], bool] | None = None,
     ) -> None:
-        """Take another configuration for what comes from now on."""
+        """Take another configuration for what comes from now on.
+
+        Args:
+            is_heard: Whether the router has anybody to tell; else it is not asked.
+        """
         self._delay_of = delay_of or self._delay_of
         self._router = router or self._router
+        self._is_heard = is_heard or self._is_heard
 
     async def open(self) -> None:
         self._committer = asyncio.create_task(self._commit_groups(), name="orders-committer")
@@ -421,7 +435,7 @@ class Orders:
         changed: list[ChangedExam | ChangedReport] = []
         changed += result.changed_exams
         changed += result.changed_reports
-        if self._router is None or not changed:
+        if self._router is None or not changed or not self._is_heard():
             return
         await turn.flush()
         people = await patients.people(turn.conn, sorted({one.patient_id for one in changed}))

@@ -5,14 +5,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from bfr_dicomweb.dicom.matching import AnyOf, Key, Search
+from bfr_dicomweb.dicom.matching import AnyOf, Key, Search, Single
 from bfr_dicomweb.index import aliases
 from bfr_dicomweb.index import search as index_search
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.search import Matches as Matches
+from bfr_dicomweb.orders.state import Status
 from bfr_dicomweb.refs import Level, Ref
+from bfr_dicomweb.services import timeline
 
 _STUDY_INSTANCE_UID: Final = ("0020000D",)
+_ACCESSION_NUMBER: Final = ("00080050",)
+# Exams of which no images are to come.
+_OVER: Final = frozenset({Status.CANCELLED, Status.MOVED, Status.REFUSED, Status.ERROR})
 
 
 async def search(index: Index, wanted: Search, *, ref: Ref | None = None) -> Matches:
@@ -29,6 +34,29 @@ async def search(index: Index, wanted: Search, *, ref: Ref | None = None) -> Mat
         Level.INSTANCE: index_search.find_instances,
     }[wanted.level.level]
     return await index.ask(partial(find, search=wanted, ref=ref))
+
+
+async def awaited(index: Index, wanted: Search) -> int:
+    """How many exams the search names of which nothing is stored yet.
+
+    By the number of their order, by their accession number, or by the study that was ordered.
+    """
+    exams: dict[int, timeline.ExamRow] = {}
+    for number in wanted.order_numbers:
+        for order in await timeline.orders_identified(index, [(None, number)]):
+            found = await timeline.exams_of_orders(index, [order.id])
+            exams |= {exam.id: exam for exam in found}
+    for key in wanted.keys:
+        if key.path == _ACCESSION_NUMBER and isinstance(key.match, Single):
+            found = await timeline.exams_identified(index, [(None, key.match.value)])
+            exams |= {exam.id: exam for exam in found}
+        elif key.path == _STUDY_INSTANCE_UID and isinstance(key.match, AnyOf):
+            found = await timeline.exams_of_studies(index, key.match.values)
+            exams |= {exam.id: exam for exam in found}
+    return sum(
+        exam.exam.status not in _OVER and not any(link.study_id for link in exam.studies)
+        for exam in exams.values()
+    )
 
 
 async def _of_orders(index: Index, wanted: Search, order_numbers: Sequence[str]) -> Search:
