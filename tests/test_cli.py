@@ -343,7 +343,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Live, str]]
 def test_the_demo_says_where_it_is(demo: tuple[Live, str]) -> None:
     live, said = demo
 
-    assert f"DICOMweb at {live.url} " in said
+    assert f"DICOMweb at {live.url}," in said
 
 
 def test_a_line_that_the_demo_suggests_finds_the_example_studies(demo: tuple[Live, str]) -> None:

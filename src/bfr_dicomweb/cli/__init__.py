@@ -341,7 +341,15 @@ def _show_summary(summary: "Summary") -> None:
 
 
 def _greet(settings: "Settings") -> None:
-    err.print(f"DICOMweb at {_base(settings)}  (data in {settings.data}; stop with Ctrl-C)")
+    origin = settings.public_url or f"http://{settings.http}"
+    doors = {"http": f"DICOMweb at {_base(settings)}, FHIR at {origin}/fhir"}
+    if settings.mllp_address is not None:
+        doors["mllp"] = f"HL7 v2 (MLLP) at {settings.mllp}"
+    if settings.only is None:
+        opened = ", ".join(doors.values())
+    else:
+        opened = doors.get(settings.only, "the dispatcher alone")
+    err.print(f"{opened}  (data in {settings.data}; stop with Ctrl-C)", soft_wrap=True)
 
 
 def _suggest(settings: "Settings", study: str | None) -> None:
