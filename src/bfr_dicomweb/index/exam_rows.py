@@ -106,15 +106,6 @@ async def walk(
     return await _read(conn, await page_of(conn, _WALK, page, narrowed))
 
 
-async def overdue(conn: Connection, now: str, *, limit: int) -> list[ExamRow]:
-    """Exams whose images should have come before `now` and have not, the oldest first."""
-    sql = (
-        f"{_SELECT} WHERE expected <> '' AND studies = 0 AND expected < ?1"
-        " ORDER BY expected, id LIMIT ?2"
-    )
-    return await _read(conn, await rows(conn, sql, (now, limit)))
-
-
 async def _where_in(
     conn: Connection, column: str, order: str, keys: Collection[int]
 ) -> list[ExamRow]:
