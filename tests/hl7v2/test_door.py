@@ -75,6 +75,27 @@ async def test_bytes_that_are_no_message_are_kept_as_refused(opened: Opened) -> 
     assert [(one.state, one.ack) for one in await opened.kept()] == [("refused", "AR")]
 
 
+PAGE = b"x" * 5000
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (ORDER.replace(b"|C1|", b"|" + PAGE + b"|"), "AA"),
+        (ORDER.replace(b"SU1", PAGE), "AE"),
+        (ORDER.replace(b"191212121212", PAGE), "AE"),
+        (ORDER.replace(b"EHR|VGR", PAGE + b"|VGR"), "AA"),
+    ],
+    ids=["control id", "order number", "patient", "sender"],
+)
+async def test_what_fits_no_index_is_kept_and_answered(
+    opened: Opened, told: bytes, code: str
+) -> None:
+    said = await opened.say(told)
+
+    assert (said, [one.body for one in await opened.kept()]) == (code, [told])
+
+
 async def test_a_failed_message_can_be_read_again(opened: Opened) -> None:
     opened.door = Door(opened.orders, limits=Limits(segments=2))
     await opened.say(ORDER)

@@ -29,6 +29,7 @@ from bfr_dicomweb.services.orders import Orders, RawMessage, StoredMessage
 NOT_KEPT: Final = "the message could not be kept now: try again"
 NOT_APPLIED: Final = "the message is kept and could not be applied now: try again"
 FAILED: Final = "the archive failed to read the message, which is kept"
+MOST_OF_A_FIELD: Final = 400
 IN_THREAD_BYTES: Final = 256 * 1024  # from here on, reading would keep other senders waiting
 
 MESSAGES: Final = Counter(
@@ -307,13 +308,14 @@ def _is_claimed(sender: Sender, application: str, facility: str) -> bool:
 def _raw(
     data: bytes, header: Header, sender: Sender | _Refused, version: int, arrival: Arrival
 ) -> RawMessage:
+    """The header's fields as far as they fit an index; the body has them whole."""
     return RawMessage(
         door=arrival.door,
-        sender=sender.name,
-        control_id=header.control_id,
-        type=header.type,
-        version=header.version,
-        charset=header.charset.declared or arrival.charset or "",
+        sender=sender.name[:MOST_OF_A_FIELD],
+        control_id=header.control_id[:MOST_OF_A_FIELD],
+        type=header.type[:MOST_OF_A_FIELD],
+        version=header.version[:MOST_OF_A_FIELD],
+        charset=(header.charset.declared or arrival.charset or "")[:MOST_OF_A_FIELD],
         body=data,
         profile=version,
         received_us=arrival.received_us,

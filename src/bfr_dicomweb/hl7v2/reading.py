@@ -12,6 +12,9 @@ from bfr_dicomweb.hl7v2.message import Header, Message
 from bfr_dicomweb.hl7v2.occasion import Occasion
 from bfr_dicomweb.orders.events import Contents, Notice
 
+# HL7 v2.8 allows an entity identifier 199 characters, and its authority as many.
+LONGEST_IDENTIFIER: Final = 400
+_TOO_LONG: Final = f"an identifier has more than {LONGEST_IDENTIFIER} characters"
 _VERSION: Final = re.compile(r"2\.[3-8](\.\d{1,2})?", re.ASCII)
 
 
@@ -64,7 +67,22 @@ def read(
     """
     family = _family(message, sender)
     told = family.read(Occasion(message, sender, received))
+    _require_plausible(told)
     return replace(told, notices=(*notices, *told.notices)) if notices else told
+
+
+def _require_plausible(told: Contents) -> None:
+    """Identifiers are looked up in indexes, and nobody's is a page long."""
+    named = list(told.patient.identifiers) if told.patient is not None else []
+    named += [one for link in told.links for one in (link.survivor, link.other)]
+    if any(len(one.value) + len(one.system) > LONGEST_IDENTIFIER for one in named):
+        raise InvalidMessage(_TOO_LONG, code=102, segment="PID", field=3)
+    for event in told.events:
+        values = [len(alias.value) + len(alias.system) for alias in event.aliases]
+        report = "" if event.report is None else event.report.identifier + event.report.parent
+        values += [len(event.facts.modality), len(report)]
+        if max(values) > LONGEST_IDENTIFIER:
+            raise InvalidMessage(_TOO_LONG, code=102, segment="OBR")
 
 
 def _family(message: Message, sender: Sender) -> Family:
