@@ -70,18 +70,27 @@ def set_id(order: Order, subject: Subject) -> str:
 
     A number without an authority says what order it is only together with the patient.
     """
-    key = order.key
-    whose = "" if key.system else f"|{_first(subject.identifiers)}"
-    return str(_named(f"{key.kind}|{key.system}|{key.value}{whose}"))
+    return str(_named(_called(order, subject)))
 
 
 def document_id(order: Order, subject: Subject, number: int) -> str:
-    return str(uuid.uuid5(uuid.UUID(set_id(order, subject)), str(number)))
+    return _version(_called(order, subject), number)
+
+
+def _called(order: Order, subject: Subject) -> str:
+    key = order.key
+    whose = "" if key.system else f"|{_first(subject.identifiers)}"
+    return f"{key.kind}|{key.system}|{key.value}{whose}"
 
 
 @lru_cache(maxsize=1024)
 def _named(name: str) -> uuid.UUID:
     return uuid.uuid5(_NAMES, name)
+
+
+@lru_cache(maxsize=4096)
+def _version(name: str, number: int) -> str:
+    return str(uuid.uuid5(_named(name), str(number)))
 
 
 def _first(identifiers: Sequence[Identifier]) -> str:
