@@ -51,7 +51,9 @@ def read_answer(data: bytes) -> Answer:
         raise Undelivered(f"the answer is no acknowledgement: {error}") from None
     for segment in answer.segments("MSA"):
         reasons = [segment.text(3), *(err.text(8) or err.text(3) for err in answer.segments("ERR"))]
-        return Answer(segment.text(2), segment.text(1), "; ".join(filter(None, reasons)))
+        return Answer(
+            segment.text(2), segment.text(1), "; ".join(dict.fromkeys(filter(None, reasons)))
+        )
     raise Undelivered("the answer has no MSA segment")
 
 
