@@ -6,6 +6,9 @@
           TooCostly             the search would look at more than is allowed; says what to do
         InvalidMultipart        the payload breaks PS3.18 section 8.6.1.2 or RFC 2046
         InvalidMessage          an HL7 v2 message cannot be taken; says where and why
+        InvalidDataset          a data set breaks a rule of its service; names the attribute
+        NotTheClaimant          a workitem's Transaction UID is missing or is not the one it has
+        WorkitemEnded           a workitem in a final state can no longer be updated
       InvalidObject             the bytes are no storable PS3.10 file; says why
         UnidentifiableObject    a UID that says what and whose it is, is missing or malformed
         StudyMismatch           the object belongs to another study than the request names
@@ -14,6 +17,7 @@
       Conflict                  the request contradicts what is stored
         DifferentDuplicate      the SOP Instance UID is taken by other bytes
         PreconditionFailed      it is no longer, or not yet, what the request demands
+        WorkitemStateConflict   the state of the workitem does not allow it
       NotAcceptable             no representation that the client accepts can be made
         UndecodablePixelData    the stored pixel data cannot be decoded
       UnsupportedMediaType      the payload has a media type that the transaction does not take
@@ -91,6 +95,36 @@ class InvalidMessage(InvalidRequest):
         self.rejected = 200 <= code <= 203 if rejected is None else rejected
 
 
+class InvalidDataset(InvalidRequest):
+    """A data set breaks a rule of the service that it was sent to.
+
+    Attributes:
+        path: Tags of the attribute at fault; all but the last are sequences.
+        defect: ``missing``, ``empty``, ``invalid`` or ``not-allowed``.
+    """
+
+    def __init__(self, path: tuple[str, ...], defect: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+        self.defect = defect
+
+
+class NotTheClaimant(InvalidRequest):
+    """The Transaction UID is missing, or is not the one that the workitem was claimed with.
+
+    Attributes:
+        is_missing: There was none.
+    """
+
+    def __init__(self, *, is_missing: bool) -> None:
+        super().__init__(f"the Transaction UID is {'missing' if is_missing else 'incorrect'}")
+        self.is_missing = is_missing
+
+
+class WorkitemEnded(InvalidRequest):
+    """The workitem is COMPLETED or CANCELED and can no longer be updated."""
+
+
 class InvalidObject(ArchiveError):
     """The bytes are no storable PS3.10 file; the text names the defect."""
 
@@ -121,6 +155,18 @@ class DifferentDuplicate(Conflict):
 
 class PreconditionFailed(Conflict):
     """The target is no longer, or not yet, what the request demands of it (If-Match)."""
+
+
+class WorkitemStateConflict(Conflict):
+    """The state of the workitem does not allow what is asked.
+
+    Attributes:
+        refusal: Status of PS3.4 Annex CC that says which rule is in the way, such as C310.
+    """
+
+    def __init__(self, refusal: str, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
 
 
 class NotAcceptable(ArchiveError):
