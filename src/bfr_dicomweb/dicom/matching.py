@@ -11,7 +11,7 @@ Keys are compared by `index/search.py`; what a key means is said here once:
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -70,6 +70,7 @@ class Range:
     start: str | None
     end: str | None
     single: bool = False  # one value was given, of which these are the ends
+    alone: bool = False  # a time that is not joined with its date to one interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,7 @@ def parse_search(
     order_numbers: list[str] = []
     include, include_all = _include(sorted_out.include)
     for path, (name, value) in sorted_out.values.items():
-        match = _match(name, path, value, _Modes(fuzzy, empty, multiple, zone))
+        match = match_of(name, path, value, Modes(fuzzy, empty, multiple, zone))
         if isinstance(match, Universal):
             include.append(path)
         elif path in ORDER_KEYS and Level.STUDY in level.key_levels:
@@ -275,6 +276,52 @@ def parse_search(
         timezone_minutes=zone,
         ignored=tuple(sorted_out.ignored),
         order_numbers=tuple(order_numbers),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A search of a resource that is not below studies; the fields are those of `Search`."""
+
+    keys: tuple[Key, ...] = ()
+    include: tuple[Path, ...] = ()
+    include_all: bool = False
+    limit: int = 0
+    offset: int = 0
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def returned_tags(self) -> frozenset[str]:
+        return frozenset(path[0] for path in (*(key.path for key in self.keys), *self.include))
+
+
+def parse_asked(
+    params: Sequence[tuple[str, str]], *, matched: Collection[Path], max_results: int
+) -> Asked:
+    """As `parse_search`, for a resource that is searched by the attributes `matched`.
+
+    Raises:
+        InvalidQuery: A supported parameter has an invalid value or stands twice.
+    """
+    sorted_out = _sort_out(params)
+    fuzzy, empty, multiple = (_switch(sorted_out.named, name) for name in _SWITCHES)
+    modes = Modes(fuzzy, empty, multiple, _timezone(sorted_out.values))
+    keys: list[Key] = []
+    include, include_all = _include(sorted_out.include)
+    for path, (name, value) in sorted_out.values.items():
+        if path not in matched:
+            sorted_out.ignored.append(name)
+        elif isinstance(match := match_of(name, path, value, modes), Universal):
+            include.append(path)
+        else:
+            keys.append(Key(path, match))
+    return Asked(
+        keys=tuple(keys),
+        include=tuple(dict.fromkeys(include)),
+        include_all=include_all,
+        limit=min(_uint(sorted_out.named, "limit", max_results), max_results),
+        offset=_uint(sorted_out.named, "offset", 0),
+        ignored=tuple(sorted_out.ignored),
     )
 
 
@@ -347,14 +394,24 @@ def _timezone(values: dict[Path, tuple[str, str]]) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Modes:
-    fuzzy: bool
-    empty: bool
-    multiple: bool
-    zone: int | None
+class Modes:
+    """How keys are to be understood; `zone` is minutes east of UTC."""
+
+    fuzzy: bool = False
+    empty: bool = False
+    multiple: bool = False
+    zone: int | None = None
 
 
-def _match(name: str, path: Path, value: str, modes: _Modes) -> Match:
+def match_of(name: str, path: Path, value: str, modes: Modes) -> Match:
+    """What a value asks of the attribute.
+
+    Args:
+        name: What the error calls the attribute.
+
+    Raises:
+        InvalidQuery: it asks nothing that there can be; the text does not hold the value.
+    """
     vr = vr_of(path[-1]) or "UN"
     if not value.strip("*"):
         return Universal()
@@ -385,7 +442,7 @@ def _number(name: str, vr: str, value: str) -> Number:
     return Number(float(value))
 
 
-def _text(name: str, path: Path, vr: str, value: str, modes: _Modes) -> Match:
+def _text(name: str, path: Path, vr: str, value: str, modes: Modes) -> Match:
     if vr == "SQ":
         raise InvalidQuery(name, "a sequence has no value of its own; name an attribute in it")
     listed = tuple(dict.fromkeys(part for part in _LIST.split(value) if part))

@@ -11,7 +11,7 @@ import struct
 import zlib
 from array import array
 from binascii import b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -51,6 +51,7 @@ __all__ = [
     "bulk_to_bytes",
     "frame_count",
     "read_header",
+    "write_file_meta",
 ]
 
 MARKER: Final = "\0/bulkdata/"
@@ -152,6 +153,7 @@ class Header:
         bulk: Range of each BulkDataURI.
         frames: None when there is no pixel data.
         findings: At most the first hundred.
+        presumed_character_set: Whether text was read by the one that the caller gave.
     """
 
     file_meta: dict[str, Any]
@@ -164,6 +166,7 @@ class Header:
     bulk: tuple[BulkValue, ...]
     frames: Frames | None
     findings: tuple[Finding, ...]
+    presumed_character_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +291,10 @@ def bulk_from_bytes(stored: bytes) -> tuple[BulkValue, ...]:
 
 
 def read_header(
-    buffer: bytes | memoryview | mmap.mmap, *, limits: Limits = DEFAULT_LIMITS
+    buffer: bytes | memoryview | mmap.mmap,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    character_set: str = "",
 ) -> Header:
     """Read all of a PS3.10 file but its bulk values.
 
@@ -296,6 +302,8 @@ def read_header(
         buffer: The whole file. A memoryview is copied; for a large file give a
             mmap, of which only headers are touched (it is advised of random access).
         limits: What the object may ask for.
+        character_set: Of text where none is declared, as Specific Character Set has it; "" is
+            the default repertoire.
 
     Raises:
         InvalidObject: No PS3.10 file, cut short, or beyond the limits; the text
@@ -311,7 +319,12 @@ def read_header(
     start = dataset_offset
     if deflated:
         reader.source, start = _inflate(source, dataset_offset, limits, reader), 0
-    root = _Level(_encoding(reader, syntax, start), end=len(reader.source))
+    root = _Level(
+        _encoding(reader, syntax, start),
+        end=len(reader.source),
+        charset=character_sets.character_set(character_set.encode("latin-1")),
+    )
+    reader.default = root.charset
     reader.data_set(root, start)
     reader.finish(root)
     return Header(
@@ -325,7 +338,34 @@ def read_header(
         bulk=tuple(reader.bulk.values()),
         frames=reader.frames(root, syntax),
         findings=tuple(reader.findings),
+        presumed_character_set=reader.presumed,
     )
+
+
+def write_file_meta(values: Mapping[str, str | bytes]) -> bytes:
+    """Preamble, prefix and File Meta Information (PS3.10 section 7.1).
+
+    Args:
+        values: By tag of group 0002; VRs are those of the data dictionary.
+    """
+    elements = b"".join(
+        _file_meta_element(int(tag, 16), value) for tag, value in sorted(values.items())
+    )
+    return bytes(128) + b"DICM" + _FILE_META_LENGTH.pack(2, 0, b"UL", 4, len(elements)) + elements
+
+
+_FILE_META_LENGTH: Final = struct.Struct("<HH2sHI")
+
+
+def _file_meta_element(tag: int, text: str | bytes) -> bytes:
+    vr = str(dictionary_VR(tag))
+    value = text if isinstance(text, bytes) else text.encode("ascii", "replace")
+    if len(value) % 2:
+        value += b" " if vr in {"AE", "SH"} else b"\0"
+    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode())
+    if vr in LONG_VRS:
+        return head + struct.pack("<HI", 0, len(value)) + value
+    return head + struct.pack("<H", len(value)) + value
 
 
 # First bytes of what is sent instead of a PS3.10 file.
@@ -479,6 +519,8 @@ class _Reader:
         self.value_bytes_left = limits.value_bytes
         self.bulk: dict[str, BulkValue] = {}
         self.findings: list[Finding] = []
+        self.default = character_sets.UNDECLARED
+        self.presumed = False
         self.beyond_ascii = False
         self.replaced = False
         self.zeros_looked_for = False
@@ -853,7 +895,8 @@ class _Reader:
         return {"vr": vr, "Value": values} if values else {"vr": vr}
 
     def _character_set(self, level: _Level, path: str, value: bytes) -> list[Any]:
-        level.charset = character_sets.character_set(value)
+        declared = character_sets.character_set(value)
+        level.charset = declared if declared.declared else self.default
         if not level.charset.exact:
             self.found("unknown-character-set", path)
         # JSON is UTF-8 whatever the data set is (PS3.18 Annex F.2)
@@ -872,7 +915,9 @@ class _Reader:
             values, problems = json_values.odd_number_strings(value, vr)
         else:
             values, problems = json_values.odd_strings(value, vr, level.charset)
-            self.beyond_ascii = self.beyond_ascii or not value.isascii() or b"\x1b" in value
+            if not value.isascii() or b"\x1b" in value:
+                self.beyond_ascii = True
+                self.presumed |= level.charset is self.default and self.default.declared
         for problem in problems:
             self.found(problem, path)
         return values

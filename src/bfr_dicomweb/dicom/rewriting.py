@@ -1,4 +1,4 @@
-"""A stored file as Explicit VR Little Endian, streamed (PS3.18 section 8.7.3.4).
+"""A stored file in an uncompressed little-endian transfer syntax, streamed (PS3.5 Annex A).
 
 The file is rewritten element by element from its own bytes, so that text keeps its
 character set and numbers their spelling. What changes: the transfer syntax, VRs and
@@ -19,13 +19,20 @@ from bfr_dicomweb.dicom import pixels
 from bfr_dicomweb.dicom.frames import join_fragments
 from bfr_dicomweb.dicom.part10 import LONG_VRS, SHORT_VRS, BulkValue, Header
 from bfr_dicomweb.dicom.pixels import PixelDescription
-from bfr_dicomweb.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, Codec, lookup
+from bfr_dicomweb.dicom.transfer_syntaxes import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    Codec,
+    lookup,
+)
 from bfr_dicomweb.errors import NotAcceptable, UndecodablePixelData
 
 Source = bytes | mmap.mmap
 Decode = Callable[[bytes, PixelDescription], bytes]
 
 CHUNK_BYTES: Final = 512 * 1024
+# What a file can be rewritten to, the better one first.
+TARGETS: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 MAX_INFLATED_BYTES: Final = 512 * 1024 * 1024
 
 _UNDEFINED: Final = 0xFFFFFFFF
@@ -54,8 +61,8 @@ _TEXT_VRS: Final = SHORT_VRS - _WORDS.keys() - {"UI"} | {"UC", "UR", "UT"}
 
 
 @dataclass(frozen=True, slots=True)
-class RewrittenFile:
-    """A PS3.10 file that is made while it is read.
+class Rewritten:
+    """A PS3.10 file, or the data set of one, that is made while it is read.
 
     `chunks` can be read once; each is at most the size of a frame or half a mebibyte.
     It raises UndecodablePixelData where a later frame is broken.
@@ -65,24 +72,28 @@ class RewrittenFile:
     chunks: Iterator[bytes]
 
 
-def explicit_little_endian(
+def rewrite(
     buffer: bytes | memoryview | mmap.mmap,
     header: Header,
     *,
+    transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN,
+    as_file: bool = True,
     decode: Decode = pixels.decode_frame,
-) -> RewrittenFile:
-    """Rewrite a stored file to the transfer syntax that every receiver understands.
+) -> Rewritten:
+    """Rewrite a stored file to a transfer syntax that every receiver understands.
 
     Args:
         buffer: The whole stored file; a mmap keeps memory flat.
         header: What `part10.read_header` made of it.
+        transfer_syntax_uid: One of `TARGETS`.
+        as_file: With preamble and file meta information, not the data set alone.
         decode: Makes native bytes of one encapsulated frame. The first frame is
             decoded before this returns, so that pixel data which nobody can decode
             is refused rather than broken off.
 
     Raises:
         UndecodablePixelData: there is no way to native pixel data.
-        NotAcceptable: the file cannot be said in Explicit VR Little Endian.
+        NotAcceptable: the file cannot be said in that transfer syntax.
     """
     source: Source = bytes(buffer) if isinstance(buffer, memoryview) else buffer
     syntax = lookup(header.transfer_syntax_uid)
@@ -93,15 +104,17 @@ def explicit_little_endian(
     if syntax.encapsulated and header.frames is not None and not header.frames.spans:
         raise UndecodablePixelData("the pixel data is not in fragments that can be told apart")
     out = _Output()
-    out.write(bytes(128) + b"DICM")
-    out.write(_file_meta(source, header))
+    if as_file:
+        out.write(bytes(128) + b"DICM")
+        out.write(_file_meta(source, header, transfer_syntax_uid))
     start = header.dataset_offset
     if header.deflated:
         source, start = _inflate(source, start), 0
-    rewriter = _Rewriter(source, header, decode)
+    implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+    rewriter = _Rewriter(source, header, decode, _implicit_header if implicit else _element_header)
     encoding = _Encoding(header.implicit_vr, header.big_endian)
     rewriter.data_set(out, _Level(encoding, len(source), header.attributes), start)
-    return RewrittenFile(out.size, _chunks(out.pieces, source))
+    return Rewritten(out.size, _chunks(out.pieces, source))
 
 
 def _inflate(source: Source, start: int) -> bytes:
@@ -218,6 +231,10 @@ def _element_header(key: str, vr: str, length: int) -> bytes:
     return tag + long_vr.encode() + struct.pack("<HI", 0, length)
 
 
+def _implicit_header(key: str, _vr: str, length: int) -> bytes:
+    return struct.pack("<HHI", int(key[:4], 16), int(key[4:], 16), length)
+
+
 def _delimiter(key: str, length: int = 0) -> bytes:
     return struct.pack("<HHI", int(key[:4], 16), int(key[4:], 16), length)
 
@@ -330,7 +347,7 @@ def _guessed(source: Source, position: int, level: "_Level") -> _Element:
     raise _unreadable(position)
 
 
-def _file_meta(source: Source, header: Header) -> bytes:
+def _file_meta(source: Source, header: Header, transfer_syntax_uid: str) -> bytes:
     out = bytearray()
     position = 132
     level = _Level(_Encoding(), header.dataset_offset, header.file_meta)
@@ -340,7 +357,7 @@ def _file_meta(source: Source, header: Header) -> bytes:
             element = _guessed(source, position, level)
         value = source[element.start : element.stop]
         if element.key == "00020010":
-            value = EXPLICIT_VR_LITTLE_ENDIAN.encode()
+            value = transfer_syntax_uid.encode()
         if element.key != "00020000":
             vr = element.vr or header.file_meta.get(element.key, {}).get("vr", "UN")
             value += _padding(vr) * (len(value) % 2)
@@ -352,10 +369,17 @@ def _file_meta(source: Source, header: Header) -> bytes:
 class _Rewriter:
     """Walks over one stored data set; the walk mirrors that of `part10`."""
 
-    def __init__(self, source: Source, header: Header, decode: Decode) -> None:
+    def __init__(
+        self,
+        source: Source,
+        header: Header,
+        decode: Decode,
+        element_header: Callable[[str, str, int], bytes],
+    ) -> None:
         self.source = source
         self.header = header
         self.decode = decode
+        self.element_header = element_header
         self.bulk: dict[str, BulkValue] = {value.path: value for value in header.bulk}
 
     def data_set(self, out: _Output, level: _Level, position: int) -> int:
@@ -459,7 +483,7 @@ class _Rewriter:
             self._write_value(out, element.key, vr, pixels.little_endian(value, unit))
             return
         padding = element.length % 2
-        out.write(_element_header(element.key, vr, element.length + padding))
+        out.write(self.element_header(element.key, vr, element.length + padding))
         out.plan(_Stretch(element.start, element.length, unit))
         out.write(_padding(vr) * padding)
 
@@ -470,7 +494,7 @@ class _Rewriter:
 
     def _write_value(self, out: _Output, key: str, vr: str, value: bytes) -> None:
         padding = _padding(vr) * (len(value) % 2)
-        out.write(_element_header(key, vr, len(value) + len(padding)) + value + padding)
+        out.write(self.element_header(key, vr, len(value) + len(padding)) + value + padding)
 
     def _sequence(self, out: _Output, level: _Level, element: _Element) -> int:
         if element.vr not in ("", "SQ", "UN"):
@@ -483,7 +507,7 @@ class _Rewriter:
         content = _Output()
         position = self._items(content, replace(level, encoding=encoding, end=end), element, items)
         length = _UNDEFINED if delimited or content.size > _MAX_LENGTH else content.size
-        out.write(_element_header(element.key, "SQ", length))
+        out.write(self.element_header(element.key, "SQ", length))
         out.extend(content)
         if length == _UNDEFINED:
             out.write(_delimiter(_SEQUENCE_DELIMITER))
@@ -554,10 +578,10 @@ class _Rewriter:
         decoded = _DecodedFrames(first, tuple(spans), description, self.decode)
         padding = decoded.length % 2
         if decoded.length + padding > _MAX_LENGTH:
-            raise NotAcceptable("the decoded pixel data is too long for Explicit VR Little Endian")
+            raise NotAcceptable("the decoded pixel data is too long for one element")
         vr = {"7FE00008": "OF", "7FE00009": "OD"}.get(element.key)
         vr = vr or ("OW" if description.bits_allocated > 8 else "OB")
-        out.write(_element_header(element.key, vr, decoded.length + padding))
+        out.write(self.element_header(element.key, vr, decoded.length + padding))
         out.plan(decoded)
         out.write(b"\0" * padding)
         return self._after_fragments(bulk)

@@ -143,6 +143,7 @@ class Rule:
         create: Type for the SCU on creation; `create_scp` for the SCP.
         final: R is required in a final state, P in COMPLETED, X in CANCELED, RC under a condition.
         matching: U unique, R required and O optional keys; "-" is none.
+        macro: That its items include; "-" is none.
         returned: Type as a return key; "-" is none.
         required: In each item, by the macro that the sequence includes; tags.
         one_of: At least one of these in each item; tags.
@@ -156,6 +157,7 @@ class Rule:
     final: str
     matching: str
     returned: str
+    macro: str
     required: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
 
@@ -174,6 +176,7 @@ def _rules() -> Iterator[Rule]:
             final,
             matching,
             returned,
+            macro,
             tuple(_tag(each) for each in required),
             tuple(_tag(each) for each in one_of),
         )
@@ -206,6 +209,31 @@ _BELOW: Final = {
 }
 
 MATCHING_KEYS: Final = tuple(rule.path for rule in RULES if rule.matching in "URO")
+# What items are searched by, by the macro that their sequence includes. Meanings are no keys.
+_KEYS_OF_MACRO: Final = {
+    "CODE": ("CodeValue", "CodingSchemeDesignator", "LongCodeValue", "URNCodeValue"),
+    "REFERENCES": (
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "ReferencedSOPSequence.ReferencedSOPInstanceUID",
+    ),
+    "DESIGNATOR": ("LocalNamespaceEntityID", "UniversalEntityID", "UniversalEntityIDType"),
+    "INSTANCE": ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"),
+}
+
+
+def _searched() -> Iterator[Path]:
+    for rule in RULES:
+        if rule.matching not in "URO":
+            continue
+        yield rule.path
+        for key in _KEYS_OF_MACRO.get(rule.macro, ()):
+            yield (*rule.path, *(_tag(part) for part in key.split(".")))
+        if rule.macro == "ISSUER":
+            yield (*rule.path[:-1], _tag("IssuerOfPatientID"))
+
+
+SEARCHED: Final = frozenset(_searched())
 # Always in the answer of a search: return key types 1 and 2, outermost tags.
 RETURNED: Final = tuple(
     dict.fromkeys(rule.path[0] for rule in RULES if rule.returned in ("1", "2", "1C", "2C"))

@@ -14,7 +14,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 from bfr_dicomweb.dicom.attributes import has_value, tag_of, values_of, vr_of
-from bfr_dicomweb.dicom.datasets import named
+from bfr_dicomweb.dicom.json_model import named
 from bfr_dicomweb.dicom.workitem_attributes import EMPTY, NOT_ALLOWED, Path, Rule, below
 from bfr_dicomweb.errors import (
     InvalidDataset,

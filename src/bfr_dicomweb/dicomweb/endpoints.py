@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM
-from bfr_dicomweb.dicomweb import health, image_display, qido, stow, wado
+from bfr_dicomweb.dicomweb import event_channel, health, image_display, qido, stow, ups, wado
 from bfr_dicomweb.errors import NotAllowed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -50,7 +50,7 @@ class Endpoint:
         statuses: Every status that the handler answers with beside 500.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Handler
     transaction: str
@@ -136,6 +136,39 @@ def _plain(path: str, handler: Handler, summary: str, media_type: str, *statuses
     )
 
 
+WORKITEM: Final = "/workitems/{workitem}"
+SUBSCRIBER: Final = f"{WORKITEM}/subscribers/{{aet}}"
+# What a notification connection is opened on (section 8.10.4).
+EVENT_CHANNEL: Final = "/ws/subscribers/{aet}"
+
+
+def _worklist(
+    method: Literal["GET", "POST", "PUT", "DELETE"],
+    path: str,
+    handler: Handler,
+    told: tuple[str, str, str],
+    statuses: tuple[int, ...],
+    *,
+    query: tuple[Param, ...] = (),
+    produces: tuple[str, ...] = (),
+    is_payload: bool = False,
+) -> Endpoint:
+    """`told` is the transaction, its section and a summary."""
+    transaction, section, summary = told
+    return Endpoint(
+        method=method,
+        path=path,
+        handler=handler,
+        transaction=transaction,
+        section=section,
+        summary=summary,
+        produces=produces,
+        statuses=statuses,
+        consumes=(DICOM_JSON, MULTIPART_XML, DICOM_XML) if is_payload else (),
+        query=query,
+    )
+
+
 BULK: Final = (MULTIPART_BULK, OCTET_STREAM, COMPRESSED)
 METADATA: Final = (DICOM_JSON, MULTIPART_XML)
 
@@ -171,6 +204,84 @@ ENDPOINTS: Final = (
             ("pixeldata", wado.retrieve_pixel_data),
         )
     ),
+    _worklist(
+        "GET",
+        "/workitems",
+        ups.search_for_workitems,
+        ("Search", "11.9", "Search for workitems"),
+        SEARCHED,
+        query=SEARCH,
+        produces=METADATA,
+    ),
+    _worklist(
+        "POST",
+        "/workitems",
+        ups.create_workitem,
+        ("Create", "11.4", "Create a workitem"),
+        (201, 400, 409, 413, 415, 503),
+        query=(Param("workitem", meaning="UID of the workitem; may be the whole query."),),
+        is_payload=True,
+    ),
+    _worklist(
+        "GET",
+        WORKITEM,
+        ups.retrieve_workitem,
+        ("Retrieve", "11.5", "A workitem"),
+        (200, 400, 404, 406, 410, 503),
+        query=(ACCEPT,),
+        produces=METADATA,
+    ),
+    _worklist(
+        "POST",
+        WORKITEM,
+        ups.update_workitem,
+        ("Update", "11.6", "Update a workitem"),
+        (200, 400, 404, 409, 410, 412, 413, 415, 503),
+        query=(Param("transaction-uid", meaning="Of the claim; may be the whole query."),),
+        is_payload=True,
+    ),
+    _worklist(
+        "PUT",
+        f"{WORKITEM}/state",
+        ups.change_workitem_state,
+        ("Change State", "11.7", "Claim, complete or cancel a workitem"),
+        (200, 400, 404, 409, 410, 412, 413, 415, 503),
+        is_payload=True,
+    ),
+    _worklist(
+        "POST",
+        f"{WORKITEM}/cancelrequest",
+        ups.request_cancellation,
+        ("Request Cancellation", "11.8", "Ask for a workitem to be cancelled"),
+        (202, 400, 404, 409, 410, 413, 415, 503),
+        query=(Param("requester", meaning="AE title of who asks."),),
+        is_payload=True,
+    ),
+    _worklist(
+        "POST",
+        SUBSCRIBER,
+        ups.subscribe,
+        ("Subscribe", "11.10", "Subscribe to a workitem or the worklist"),
+        (201, 400, 404, 410, 503),
+        query=(
+            Param("deletionlock", "boolean", "Keeps what is over from being deleted."),
+            Param("filter", meaning="attribute=value, joined by commas; filtered worklist alone."),
+        ),
+    ),
+    _worklist(
+        "DELETE",
+        SUBSCRIBER,
+        ups.unsubscribe,
+        ("Unsubscribe", "11.11", "Unsubscribe from a workitem or the worklist"),
+        (200, 400, 404, 410, 503),
+    ),
+    _worklist(
+        "POST",
+        f"{SUBSCRIBER}/suspend",
+        ups.suspend,
+        ("Suspend Global Subscription", "11.12", "Subscribe to no more workitems"),
+        (200, 400, 404, 503),
+    ),
     Endpoint(
         method="GET",
         path="/IHEInvokeImageDisplay",
@@ -202,7 +313,8 @@ def routes() -> list[BaseRoute]:
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.full_path, {})[endpoint.method] = endpoint
-    return [Route(path, _Resource(path, methods)) for path, methods in by_path.items()]
+    resources = [Route(path, _Resource(path, methods)) for path, methods in by_path.items()]
+    return [*resources, WebSocketRoute(ROOT + EVENT_CHANNEL, event_channel.open_event_channel)]
 
 
 class _Resource:

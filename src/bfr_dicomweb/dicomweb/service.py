@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from bfr_dicomweb.dicom.media_types import Accept
 from bfr_dicomweb.errors import InvalidQuery, InvalidRequest
 from bfr_dicomweb.http import base_uri
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.event_channels import EventChannels
 from bfr_dicomweb.services.store import is_uid
 
 
@@ -23,9 +24,10 @@ class Service:
     max_request_bytes: int | None = None
     max_query_length: int = 32_768
     viewer_url: str | None = None
+    channels: EventChannels | None = None
 
 
-def service_of(request: Request) -> Service:
+def service_of(request: HTTPConnection) -> Service:
     service: Service = request.state.service
     return service
 

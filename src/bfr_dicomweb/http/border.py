@@ -226,6 +226,9 @@ class _Exchange:
             headers["Content-Range"] = f"bytes */{error.size_bytes}"
         if isinstance(error, errors.Unavailable):
             headers["Retry-After"] = RETRY_AFTER_SECONDS
+        if "warnings" in self._scope:
+            # what the handler has to say of its refusal
+            headers["Warning"] = ", ".join(self._scope["warnings"])
         await self._answer(status, headers, report)
 
     async def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Data sets that others wrote, in DICOM JSON (PS3.18 Annex F), made sure of before they are used."""
+"""Data sets that others wrote, in DICOM JSON (PS3.18 Annex F), checked before they are used."""
 
 import re
 from collections.abc import Mapping

@@ -1,0 +1,231 @@
+"""Workitems in the catalogue. Whoever changes one holds the turn, and is the only one to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from bfr_dicomweb.dicom.attributes import texts_of, values_of, vr_of
+from bfr_dicomweb.dicom.matching import AnyOf, Key, Single, normal_text
+from bfr_dicomweb.dicom.workitem_attributes import SEARCHED, Path
+from bfr_dicomweb.dicom.workitems import FINAL, Workitem
+from bfr_dicomweb.identity_numbers import match_keys
+from bfr_dicomweb.index.statements import Connection, insert, row, rows
+from bfr_dicomweb.index.turn import Turn
+
+WORKITEM_CHANGED: Final = "workitem-changed"
+
+_COLUMNS: Final = "id, uid, state, transaction_uid, change, body"
+_INSERT: Final = insert(
+    "workitem",
+    ("id", "uid", "state", "transaction_uid", "origin", "change", "ended_us", "body"),
+)
+_UPDATE: Final = (
+    "UPDATE workitem SET state = ?2, transaction_uid = ?3, change = ?4, ended_us = ?5, body = ?6"
+    " WHERE id = ?1"
+)
+_INSERT_VALUE: Final = (
+    "INSERT INTO workitem_value (path, value, workitem_id) VALUES (?1, ?2, ?3)"
+    " ON CONFLICT DO NOTHING"
+)
+_DELETE_VALUES: Final = "DELETE FROM workitem_value WHERE workitem_id = ?1"
+_PATIENT_ID: Final = "00100020"
+_STATE: Final = ("00741000",)
+# By whose values a search is narrowed; the others have ranges or folded forms.
+NARROWED: Final = tuple(
+    sorted(path for path in SEARCHED if vr_of(path[-1]) not in ("SQ", "PN", "DT", "DA", "TM"))
+)
+# Longer ones are of no use to narrow by, and of no good to an index.
+_LONGEST_VALUE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWorkitem:
+    """`workitem` is None once it has been deleted."""
+
+    id: int
+    uid: str
+    change: int
+    workitem: Workitem | None
+
+
+async def find(conn: Connection, uid: str) -> StoredWorkitem | None:
+    found = await row(conn, f"SELECT {_COLUMNS} FROM workitem WHERE uid = ?1", (uid,))  # noqa: S608
+    return None if found is None else _stored(found)
+
+
+async def find_by_origin(conn: Connection, origin: str) -> StoredWorkitem | None:
+    """What a rule has made of this, if it has."""
+    found = await row(
+        conn,
+        f"SELECT {_COLUMNS} FROM workitem WHERE origin = ?1 AND origin <> ''",  # noqa: S608
+        (origin,),
+    )
+    return None if found is None else _stored(found)
+
+
+async def by_id(conn: Connection, ids: Sequence[int]) -> list[StoredWorkitem]:
+    found = await rows(
+        conn,
+        f"SELECT {_COLUMNS} FROM workitem WHERE id IN (?1::bigint[]) ORDER BY id",  # noqa: S608
+        (list(ids),),
+    )
+    return [_stored(one) for one in found]
+
+
+def _stored(found: Any) -> StoredWorkitem:
+    key, uid, state, transaction_uid, change, body = found
+    workitem = Workitem(orjson.loads(body), transaction_uid) if state else None
+    return StoredWorkitem(key, uid, change, workitem)
+
+
+def add(turn: Turn, uid: str, workitem: Workitem, *, origin: str = "") -> StoredWorkitem:
+    number = turn.number()
+    turn.tell_as(number, WORKITEM_CHANGED, f"workitem/{number}")
+    body = orjson.dumps(workitem.attributes)
+    turn.script.add(
+        _INSERT,
+        [(number, uid, workitem.state, workitem.transaction_uid, origin, number, 0, body)],
+    )
+    turn.script.add(_INSERT_VALUE, _values(number, workitem))
+    return StoredWorkitem(number, uid, number, workitem)
+
+
+def put(turn: Turn, stored: StoredWorkitem, workitem: Workitem) -> StoredWorkitem:
+    change = turn.tell(WORKITEM_CHANGED, f"workitem/{stored.id}")
+    ended_us = turn.at_us if workitem.state in FINAL else 0
+    body = orjson.dumps(workitem.attributes)
+    values = (stored.id, workitem.state, workitem.transaction_uid, change, ended_us, body)
+    turn.script.add(_UPDATE, [values])
+    if stored.workitem is None or set(_values(stored.id, stored.workitem)) != set(
+        _values(stored.id, workitem)
+    ):
+        turn.script.add(_DELETE_VALUES, [(stored.id,)])
+        turn.script.add(_INSERT_VALUE, _values(stored.id, workitem))
+    return StoredWorkitem(stored.id, stored.uid, change, workitem)
+
+
+def delete(turn: Turn, stored: StoredWorkitem) -> None:
+    """What it held goes; that it was here stays."""
+    change = turn.tell(WORKITEM_CHANGED, f"workitem/{stored.id}")
+    turn.script.add(_UPDATE, [(stored.id, "", "", change, 0, b"{}")])
+    turn.script.add(_DELETE_VALUES, [(stored.id,)])
+
+
+# --- searching -------------------------------------------------------------------------------
+
+
+def _values(key: int, workitem: Workitem) -> list[tuple[str, str, int]]:
+    return [
+        (".".join(path), value, key)
+        for path in NARROWED
+        for value in dict.fromkeys(_texts(workitem.attributes, path))
+        if len(value) <= _LONGEST_VALUE
+    ]
+
+
+def _texts(attributes: Mapping[str, Any], path: Path) -> Iterable[str]:
+    if len(path) > 1:
+        for item in values_of(attributes, path[0]):
+            yield from _texts(item, path[1:])
+        return
+    for text in texts_of(attributes, path[0]):
+        if path[0] == _PATIENT_ID:
+            yield from match_keys(text)
+        else:
+            yield normal_text(text)
+
+
+@dataclass(slots=True)
+class Narrowing:
+    """Conditions that every workitem meets which a search wants.
+
+    Attributes:
+        is_exact: Nothing else meets them.
+    """
+
+    conditions: list[str] = field(default_factory=lambda: ["w.state <> ''"])
+    parameters: list[Any] = field(default_factory=list)
+    is_exact: bool = True
+
+    def place(self, value: Any) -> str:
+        self.parameters.append(value)
+        return f"?{len(self.parameters)}"
+
+
+def narrowing(keys: Sequence[Key]) -> Narrowing:
+    found = Narrowing()
+    for key in keys:
+        values = _wanted(key)
+        if values is None:
+            found.is_exact = False
+        elif key.path == _STATE:
+            # the condition on all that are not deleted would hide the index
+            found.conditions[0] = f"w.state IN ({found.place(list(values))}::text[])"
+        else:
+            # several keys of one sequence have to be in the same item
+            found.is_exact = found.is_exact and len(key.path) == 1
+            path = found.place(".".join(key.path))
+            found.conditions.append(
+                "w.id IN (SELECT v.workitem_id FROM workitem_value v"  # noqa: S608 # our names
+                f" WHERE v.path = {path} AND v.value IN ({found.place(list(values))}::text[]))"
+            )
+    return found
+
+
+def _wanted(key: Key) -> tuple[str, ...] | None:
+    """The values of which one has to be there; None when that is no matter of whole values."""
+    if key.path not in NARROWED:
+        return None
+    match key.match:
+        case Single(value):
+            values = tuple(match_keys(value)) if key.path[-1] == _PATIENT_ID else (value,)
+        case AnyOf(values):
+            pass
+        case _:
+            return None
+    return values if all(len(value) <= _LONGEST_VALUE for value in values) else None
+
+
+async def candidates(
+    conn: Connection, among: Narrowing, *, after: int, limit: int
+) -> list[StoredWorkitem]:
+    """By id, from the one after `after`."""
+    place = len(among.parameters)
+    found = await rows(
+        conn,
+        f"SELECT {_COLUMNS} FROM workitem w WHERE {' AND '.join(among.conditions)}"  # noqa: S608
+        f" AND w.id > ?{place + 1} ORDER BY w.id LIMIT ?{place + 2}",
+        (*among.parameters, after, limit),
+    )
+    return [_stored(one) for one in found]
+
+
+async def count(conn: Connection, among: Narrowing) -> int:
+    found = await row(
+        conn,
+        f"SELECT COUNT(*) FROM workitem w WHERE {' AND '.join(among.conditions)}",  # noqa: S608
+        among.parameters,
+    )
+    return int(found[0])
+
+
+# --- retention -------------------------------------------------------------------------------
+
+
+async def ended_before(conn: Connection, *, at_us: int, limit: int) -> list[StoredWorkitem]:
+    """In a final state since before this, and kept by no deletion lock of a subscriber."""
+    found = await rows(
+        conn,
+        f"SELECT {_COLUMNS} FROM workitem w WHERE w.ended_us > 0 AND w.ended_us < ?1"  # noqa: S608
+        " AND NOT EXISTS (SELECT 1 FROM workitem_subscription s WHERE s.workitem_id = w.id"
+        " AND s.subscribed = 1 AND s.locks = 1)"
+        " AND NOT EXISTS (SELECT 1 FROM worklist_subscription g WHERE g.locks = 1"
+        " AND (g.until_id = 0 OR g.until_id >= w.id)"
+        " AND NOT EXISTS (SELECT 1 FROM workitem_subscription s WHERE s.workitem_id = w.id"
+        " AND s.aet = g.aet AND (s.subscribed = 1 OR s.since > g.since)))"
+        " ORDER BY w.ended_us, w.id LIMIT ?2",
+        (at_us, limit),
+    )
+    return [_stored(one) for one in found]
