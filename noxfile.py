@@ -45,6 +45,7 @@ def openapi(session: nox.Session) -> None:
     install(session)
     session.run("python", "-m", "bfr_dicomweb.dicomweb.openapi", "--check")
     session.run("python", "-m", "bfr_dicomweb.dicomweb.conformance_statement", "--check")
+    session.run("python", "-m", "bfr_dicomweb.dimse.conformance_statement", "--check")
 
 
 @nox.session

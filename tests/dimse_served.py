@@ -1,6 +1,7 @@
 """The DIMSE door over an archive of its own, in this process, on a free loopback port."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from bfr_dicomweb import following
 from bfr_dicomweb.dimse import scp
 from bfr_dicomweb.dimse.door import Door, Service
+from bfr_dicomweb.dimse.listening import Limits, Server
 from bfr_dicomweb.dimse.peers import ANY, Peer, Peers
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.orders import Orders
@@ -24,6 +26,7 @@ AE_TITLE = "BFR"
 class Served:
     port: int
     door: Door
+    server: Server
 
     @property
     def archive(self) -> Archive:
@@ -40,6 +43,9 @@ def served(
     peers: Iterable[Peer] = (Peer(ANY),),
     index_url: str | None = None,
     services: Sequence[Service] = scp.SERVICES,
+    limits: Limits | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    reserve_bytes: int = 0,
 ) -> Iterator[Served]:
     """Everyone may do everything unless other `peers` are given."""
     loop = asyncio.new_event_loop()
@@ -50,16 +56,18 @@ def served(
         return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
     url = index_url or f"sqlite:///{folder / 'catalogue.sqlite'}"
-    archive = wait(Archive.open(index_url=url, data=folder / "data"))
+    archive = wait(Archive.open(index_url=url, data=folder / "data", reserve_bytes=reserve_bytes))
     orders = Orders(archive.index)
     following.configure(orders)
     wait(orders.open())
     known = Peers(peers)
     door = Door(archive, orders, lambda: known, loop, AE_TITLE)
     port = free_port()
-    server = scp.start(door, "127.0.0.1", port, services=services)
+    server = scp.start(
+        door, "127.0.0.1", port, services=services, limits=limits, ssl_context=ssl_context
+    )
     try:
-        yield Served(port, door)
+        yield Served(port, door, server)
     finally:
         server.shutdown()
         wait(orders.close())

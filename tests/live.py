@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 
 
@@ -21,6 +21,14 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def is_listened_on(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 class Live:
@@ -32,8 +40,8 @@ class Live:
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = self.origin + "/dicomweb"
-        # other tests run servers at the same time; those that want HL7 v2 name a port
-        self.settings = {"mllp": "off"} | dict(settings or {})
+        # other tests run servers at the same time; those that want HL7 v2 or DIMSE name a port
+        self.settings = {"mllp": "off", "dimse": "off"} | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -43,6 +51,11 @@ class Live:
     @property
     def mllp_port(self) -> int:
         return int(self.settings["mllp"].rpartition(":")[2])
+
+    @property
+    def dimse_port(self) -> int | None:
+        address = self.settings["dimse"]
+        return None if address == "off" else int(address.rpartition(":")[2])
 
     @property
     def pid(self) -> int:
@@ -68,13 +81,22 @@ class Live:
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while self._process.poll() is None and time.monotonic() < deadline:
-            try:
-                if httpx2.get(f"{self.origin}/health/ready", timeout=5).status_code == 200:
-                    return
-            except httpx2.TransportError:
-                pass
+            if self._is_ready():
+                return
             time.sleep(0.05)
         raise RuntimeError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
+
+    def _is_ready(self) -> bool:
+        only = self.settings.get("only")
+        answers_http = only not in (None, "http") or self._answers_http()
+        listens = self.dimse_port is None or only == "http" or is_listened_on(self.dimse_port)
+        return answers_http and listens
+
+    def _answers_http(self) -> bool:
+        try:
+            return httpx2.get(f"{self.origin}/health/ready", timeout=5).status_code == 200
+        except httpx2.TransportError:
+            return False
 
     def kill(self) -> None:
         """Without any chance to clean up, its children too."""

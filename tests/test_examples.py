@@ -5,10 +5,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from live import free_port, running
 from objects import a_series, an_object, uid
+from workitems_said import JSON, a_workitem, text
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PATIENT_ID = "191212121212"
@@ -140,3 +142,22 @@ def test_the_life_of_an_order_ends_with_what_happened(
     assert [line.split()[1] for line in told.splitlines()] == [
         *("addendum", "signed", "performed", "started", "booked", "received")
     ]
+
+
+def test_worklist_loop_reads_what_waits_for_it(
+    url: str, stored: subprocess.CompletedProcess[str], study_uid: str
+) -> None:
+    assert stored.returncode == 0
+    workitem = uid()
+    dataset = a_workitem(
+        T00741202=text("LO", "EXAMPLE"),
+        T0020000D=text("UI", study_uid),
+        T00100020=text("LO", PATIENT_ID),
+    )
+    httpx2.post(
+        f"{url}/workitems?{workitem}", json=dataset, headers={"Content-Type": JSON}
+    ).raise_for_status()
+    read = run("worklist_loop", url, "--label", "EXAMPLE", "--once")
+    assert read.returncode == 0, read.stderr
+    answer = httpx2.get(f"{url}/workitems/{workitem}", headers={"Accept": JSON})
+    assert answer.json()[0]["00741000"]["Value"] == ["COMPLETED"]

@@ -140,7 +140,12 @@ def test_a_file_that_is_no_toml_is_refused(config: WriteConfig) -> None:
         ({"http": "127.0.0.1:٨٠"}, "http: must be HOST:PORT, e.g. 127.0.0.1:8080"),
         ({"workers": 0}, "workers: Input should be greater than or equal to 1"),
         ({"max_results": 100}, "max_results: Input should be greater than or equal to 101"),
-        ({"only": "dimse"}, "only: Input should be 'http', 'mllp' or 'dispatcher'"),
+        ({"only": "dims"}, "only: Input should be 'http', 'mllp', 'dimse' or 'dispatcher'"),
+        ({"dimse": "11112"}, "dimse: must be HOST:PORT, e.g. 127.0.0.1:8080"),
+        (
+            {"dimse_ae_title": "SEVENTEEN LETTERS"},
+            "dimse_ae_title: must have 1 to 16 characters and no backslash",
+        ),
         ({"log_level": "loud"}, "log_level: Input should be 'debug', 'info', 'warning' or 'error'"),
         (
             {"public_url": "archive.example.org"},
@@ -179,6 +184,42 @@ def test_an_address_for_strangers_is_taken_from_who_insists() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:80", "127.9.9.9:80", "localhost:80", "[::1]:80"])
 def test_a_loopback_address_is_taken(address: str) -> None:
     assert settings.load(http=address).http_address[1] == 80
+
+
+def test_a_door_for_dimse_to_strangers_needs_peers() -> None:
+    assert refusal(dimse="0.0.0.0:104").startswith("dimse: 0.0.0.0:104 is no loopback address")
+
+
+def test_a_door_for_dimse_to_strangers_is_taken_with_peers_or_from_who_insists() -> None:
+    with_peers = settings.load(dimse="0.0.0.0:104", peers="peers.toml")
+    insisting = settings.load(dimse="0.0.0.0:104", allow_unauthenticated=True)
+
+    assert with_peers.dimse_addresses == insisting.dimse_addresses == {"dimse": ("0.0.0.0", 104)}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"dimse_certificate": "a.pem"}, "dimse_certificate and dimse_key belong together"),
+        ({"dimse_tls": "127.0.0.1:2762"}, "dimse_tls needs dimse_certificate and dimse_key"),
+        (
+            {
+                "dimse_tls": "127.0.0.1:11112",
+                "dimse_certificate": "a.pem",
+                "dimse_key": "a.key",
+            },
+            "dimse_tls needs an address of its own: dimse has this one",
+        ),
+        (
+            {"dimse_tls": "[::]:2762", "dimse_certificate": "a.pem", "dimse_key": "a.key"},
+            "dimse_tls: [::]:2762 is no loopback address, and without dimse_ca callers need",
+        ),
+    ],
+)
+def test_a_door_for_dimse_with_tls_needs_all_that_belongs_to_it(
+    given: dict[str, Any], said: str
+) -> None:
+    assert refusal(**given).startswith(said)
 
 
 @given(port=st.integers(0, 65535))

@@ -2,19 +2,17 @@
 
 import asyncio
 import gc
-import multiprocessing
 import os
 import shutil
 import signal
 import ssl
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import uvicorn
@@ -22,7 +20,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
-from bfr_dicomweb import following, logs
+from bfr_dicomweb import following, logs, processes, tls
 from bfr_dicomweb import settings as settings_module
 from bfr_dicomweb.dicomweb import endpoints
 from bfr_dicomweb.dicomweb.service import Service
@@ -40,13 +38,22 @@ from bfr_dicomweb.hl7v2.door import Door, handler
 from bfr_dicomweb.hl7v2.message import Limits
 from bfr_dicomweb.http.border import Border
 from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.event_channels import EventChannels
 from bfr_dicomweb.services.orders import Orders
 from bfr_dicomweb.settings import Settings, SettingsError
 
+if TYPE_CHECKING:
+    # loaded where it is used: the other processes start faster without pynetdicom
+    from bfr_dicomweb.dimse.delivery import Deliveries
+    from bfr_dicomweb.dimse.door import Credentials
+    from bfr_dicomweb.dimse.listening import Server
+    from bfr_dicomweb.dimse.peers import Peers
+
 KEEP_ALIVE_SECONDS: Final = 75
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-RESTART_AFTER_S: Final = 2.0
-# Beside several HTTP workers: one process with all the other parts.
+# A process has to be gone so long after what was under way in it had to be.
+ENDED_AFTER_S: Final = 5.0
+# Beside several HTTP workers: one process with all the other parts but DIMSE.
 BACKGROUND: Final = "background"
 
 log = structlog.get_logger("app")
@@ -88,20 +95,28 @@ def require_usable_files(settings: Settings) -> None:
     if settings.exchange is not None:
         read_exchange(settings.exchange)
     _tls(settings)
+    if settings.dimse_addresses:
+        known_peers(settings)
+    _dimse_tls(settings)
 
 
 @asynccontextmanager
 async def open_orders(settings: Settings) -> AsyncIterator[Orders]:
     """For commands that look at messages, beside a server or without one."""
-    archive = await open_archive(settings)
-    orders = Orders(archive.index)
-    following.configure(orders)
-    await orders.open()
-    try:
+    async with _opened(settings) as (_, orders):
         yield orders
-    finally:
-        await orders.close()
-        await archive.close()
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Archive, Orders]]:
+    async with AsyncExitStack() as stack:
+        archive = await open_archive(settings)
+        stack.push_async_callback(archive.close)
+        orders = Orders(archive.index)
+        following.configure(orders)
+        await orders.open()
+        stack.push_async_callback(orders.close)
+        yield archive, orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +132,7 @@ class Parts:
 
 @asynccontextmanager
 async def _parts(settings: Settings) -> AsyncIterator[Parts]:
-    async with AsyncExitStack() as stack:
-        archive = await open_archive(settings)
-        stack.push_async_callback(archive.close)
-        orders = Orders(archive.index)
-        following.configure(orders)
-        await orders.open()
-        stack.push_async_callback(orders.close)
+    async with _opened(settings) as (archive, orders):
         if settings.exchange is not None:
             await orders.put_exchange(read_exchange(settings.exchange))
         await orders.exchange()
@@ -177,7 +186,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if certificate is None or key is None:
         return None
     try:
-        return mllp.server_context(certificate, key, settings.mllp_client_ca)
+        return tls.server_context(certificate, key, settings.mllp_client_ca)
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror
         raise SettingsError(
@@ -185,11 +194,24 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         ) from None
 
 
+def deliveries(settings: Settings, archive: Archive) -> "Deliveries":
+    """What goes to DIMSE peers from here; made in the event loop in which it goes."""
+    from bfr_dicomweb.dimse.delivery import Deliveries
+
+    return Deliveries(
+        archive,
+        peers=known_peers(settings),
+        ae_title=settings.dimse_ae_title,
+        credentials=dimse_credentials(settings),
+    )
+
+
 @asynccontextmanager
 async def _dispatching(parts: Parts) -> AsyncIterator[None]:
     base = (parts.settings.public_url or f"http://{parts.settings.http}") + fhir_service.ROOT
     subscriptions = Subscriptions(parts.fhir, public_url=base)
-    dispatcher = Following(parts.archive, parts.orders, subscriptions)
+    to_peers = deliveries(parts.settings, parts.archive)
+    dispatcher = Following(parts.archive, parts.orders, subscriptions, to_peers)
     dispatcher.start()
     try:
         yield
@@ -216,14 +238,14 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Router) -> AsyncIterator[dict[str, Any]]:
-        async with _running(chosen, chosen.only) as parts:
+        async with _running(chosen, chosen.only) as parts, _event_channels(parts) as channels:
             routes[:] = [
                 *endpoints.routes(),
                 Route("/hl7v2", http_post.receive_message, methods=["POST"]),
                 *fhir_routes.routes(parts.fhir),
             ]
             _spare_the_collector()
-            yield {"service": _service(parts), "hl7v2": parts.door}
+            yield {"service": _service(parts, channels), "hl7v2": parts.door}
 
     # a router and not an application: errors are the border's alone to answer
     router = Router(default=_not_found, redirect_slashes=False, lifespan=lifespan)
@@ -235,7 +257,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     )
 
 
-def _service(parts: Parts) -> Service:
+@asynccontextmanager
+async def _event_channels(parts: Parts) -> AsyncIterator[EventChannels]:
+    channels = EventChannels(parts.archive.index)
+    await channels.start()
+    try:
+        yield channels
+    finally:
+        await channels.stop()
+
+
+def _service(parts: Parts, channels: EventChannels) -> Service:
     settings = parts.settings
     return Service(
         parts.archive,
@@ -246,6 +278,7 @@ def _service(parts: Parts) -> Service:
         max_request_bytes=settings.max_request_bytes,
         max_query_length=settings.max_query_length,
         viewer_url=settings.viewer_url,
+        channels=channels,
     )
 
 
@@ -260,22 +293,174 @@ async def _not_found(*_: object) -> None:
     raise NotFound("there is no such resource")
 
 
+# --- DIMSE -----------------------------------------------------------------------------------
+
+
+def known_peers(settings: Settings, *, anyone_here: bool = False) -> "Callable[[], Peers]":
+    """
+    Args:
+        anyone_here: Where no peers are configured, whoever calls from this machine may do all.
+
+    Raises:
+        SettingsError: the file cannot be used; says why.
+    """
+    from bfr_dicomweb.dimse import peers
+
+    if settings.peers is None:
+        found = peers.anyone_on_loopback() if anyone_here else peers.Peers()
+        return lambda: found
+    strangers = settings.allow_unauthenticated or not settings.opens_dimse_to_strangers
+    try:
+        return peers.PeersFile(settings.peers, strangers=strangers)
+    except ArchiveError as error:
+        raise SettingsError(f"peers: {error}") from None
+
+
+def dimse_credentials(settings: Settings) -> "Credentials":
+    """What this archive shows to the peers that it calls."""
+    from bfr_dicomweb.dimse.door import Credentials
+
+    return Credentials(settings.dimse_certificate, settings.dimse_key, settings.dimse_ca)
+
+
+def _dimse_tls(settings: Settings) -> ssl.SSLContext | None:
+    """
+    Raises:
+        SettingsError: its files cannot be used.
+    """
+    certificate, key = settings.dimse_certificate, settings.dimse_key
+    if certificate is None or key is None:
+        return None
+    try:
+        return tls.server_context(certificate, key, settings.dimse_ca)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror
+        raise SettingsError(
+            f"dimse_certificate, dimse_key, dimse_ca: cannot be used: {reason}"
+        ) from None
+
+
+@asynccontextmanager
+async def _associating(
+    settings: Settings, archive: Archive, orders: Orders, *, anyone_here: bool
+) -> AsyncIterator[None]:
+    """The DIMSE door."""
+    from bfr_dicomweb.dimse import door, listening, negotiation, scp
+
+    entrance = door.Door(
+        archive,
+        orders,
+        known_peers(settings, anyone_here=anyone_here),
+        asyncio.get_running_loop(),
+        settings.dimse_ae_title,
+        dimse_credentials(settings),
+    )
+    limits = listening.Limits(
+        associations=settings.dimse_max_associations,
+        idle_seconds=settings.dimse_idle_seconds,
+        pdu_bytes=settings.dimse_max_pdu_bytes,
+    )
+    contexts = {"dimse": None, "dimse_tls": _dimse_tls(settings)}
+    seats = negotiation.Seats(limits.associations)
+    servers: list[Server] = []
+    try:
+        for name, (host, port) in settings.dimse_addresses.items():
+            try:
+                server = scp.start(
+                    entrance,
+                    host,
+                    port,
+                    limits=limits,
+                    seats=seats,
+                    ssl_context=contexts[name],
+                    shares_port=settings.dimse_workers > 1,
+                )
+            except OSError as error:
+                reason = f"cannot listen on {host}:{port}: {error.strerror}"
+                raise Unavailable(f"{name}: {reason}") from None
+            servers.append(server)
+            log.info("dimse listening", address=f"{host}:{port}", tls=contexts[name] is not None)
+        yield
+    finally:
+        # what is under way needs this loop until it has ended
+        stopping = (asyncio.to_thread(one.shutdown, settings.shutdown_seconds) for one in servers)
+        await asyncio.gather(*stopping)
+
+
+async def _serve_dimse(settings: Settings, *, anyone_here: bool) -> None:
+    logs.configure(settings.log_level)
+    ended = processes.ending()
+    async with (
+        _opened(settings) as (archive, orders),
+        _associating(settings, archive, orders, anyone_here=anyone_here),
+    ):
+        _spare_the_collector()
+        await ended.wait()
+
+
+def _run_dimse(settings: Settings, *, anyone_here: bool) -> None:
+    with asyncio.Runner(loop_factory=_config(settings).get_loop_factory()) as runner:
+        runner.run(_serve_dimse(settings, anyone_here=anyone_here))
+
+
 # --- processes -------------------------------------------------------------------------------
 
 
-def serve(settings: Settings) -> None:
-    """Run until told to stop. Requests under way then get `shutdown_seconds` to finish."""
+def serve(settings: Settings, *, anyone_here: bool = False) -> None:
+    """Run until told to stop. Requests under way then get `shutdown_seconds` to finish.
+
+    Args:
+        anyone_here: Where no DIMSE peers are configured, whoever calls from this machine may do
+            all.
+    """
     if settings.only in ("mllp", "dispatcher"):
         _run_beside_http(settings, settings.only)
         return
+    beside = _beside_http(settings, anyone_here=anyone_here)
+    if settings.only == "dimse":
+        _serve_dimse_alone(settings, beside)
+        return
     if settings.workers == 1:
         settings_module.export(settings)
-        uvicorn.Server(_config(settings)).run()
+        with _children(settings, beside):
+            uvicorn.Server(_config(settings)).run()
         return
-    with _metrics_folder(), _background(settings):
+    with _metrics_folder(), _children(settings, beside):
         config = _config(settings)
         settings_module.export(settings.model_copy(update={"only": "http"}))
         Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def _beside_http(settings: Settings, *, anyone_here: bool) -> dict[str, Callable[[], None]]:
+    """What runs in processes of its own, by name."""
+    found: dict[str, Callable[[], None]] = {}
+    if settings.only in (None, "dimse") and settings.dimse_addresses:
+        run = partial(_run_dimse, settings, anyone_here=anyone_here)
+        found |= {f"dimse-{number}": run for number in range(1, settings.dimse_workers + 1)}
+    if settings.only is None and settings.workers > 1:
+        found[BACKGROUND] = partial(_run_beside_http, settings, BACKGROUND)
+    return found
+
+
+def _children(
+    settings: Settings, parts: Mapping[str, Callable[[], None]]
+) -> AbstractContextManager[None]:
+    return processes.children(
+        parts,
+        expected=(ArchiveError, SettingsError),
+        end_seconds=settings.shutdown_seconds + ENDED_AFTER_S,
+    )
+
+
+def _serve_dimse_alone(settings: Settings, parts: Mapping[str, Callable[[], None]]) -> None:
+    if not parts:
+        raise SettingsError("only: dimse and dimse_tls are off")
+    if len(parts) == 1:
+        for run in parts.values():
+            run()
+        return
+    with _children(settings, parts):
+        signal.pause()
 
 
 def _config(settings: Settings) -> uvicorn.Config:
@@ -309,10 +494,7 @@ def _metrics_folder() -> Iterator[None]:
 async def _run(settings: Settings, only: str) -> None:
     """The parts beside HTTP, until a signal ends them."""
     logs.configure(settings.log_level)
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    ended = processes.ending()
     async with _running(settings, only):
         _spare_the_collector()
         await ended.wait()
@@ -322,41 +504,3 @@ def _run_beside_http(settings: Settings, only: str) -> None:
     # the same event loop as HTTP has
     with asyncio.Runner(loop_factory=_config(settings).get_loop_factory()) as runner:
         runner.run(_run(settings, only))
-
-
-def _run_background(settings: Settings) -> None:
-    _run_beside_http(settings, BACKGROUND)
-
-
-@contextmanager
-def _background(settings: Settings) -> Iterator[None]:
-    """All parts but HTTP in a process of their own, which is started again when it dies."""
-    if settings.only == "http":
-        yield
-        return
-    context = multiprocessing.get_context("spawn")
-    ending = threading.Event()
-    process = context.Process(target=_run_background, args=(settings,), name="background")
-    process.start()
-
-    def mind() -> None:
-        nonlocal process
-        while not ending.is_set():
-            process.join(1.0)
-            if process.is_alive() or ending.is_set():
-                continue
-            log.error("background process ended", exit=process.exitcode)
-            if ending.wait(RESTART_AFTER_S):
-                return
-            process = context.Process(target=_run_background, args=(settings,), name="background")
-            process.start()
-
-    minder = threading.Thread(target=mind, name="background-minder", daemon=True)
-    minder.start()
-    try:
-        yield
-    finally:
-        ending.set()
-        minder.join()
-        process.terminate()
-        process.join(settings.shutdown_seconds + RESTART_AFTER_S)

@@ -1,11 +1,10 @@
 """What follows from changes here: which follower, channel and chore does what."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from bfr_dicomweb.dicom.attributes import first_text, values_of
 from bfr_dicomweb.errors import NotFound
 from bfr_dicomweb.fhir.subscriptions import KIND as REST_HOOK
 from bfr_dicomweb.fhir.subscriptions import Subscriptions
@@ -13,31 +12,57 @@ from bfr_dicomweb.hl7v2 import exchange as exchanges
 from bfr_dicomweb.hl7v2 import telling
 from bfr_dicomweb.hl7v2.exchange import Exchange
 from bfr_dicomweb.hl7v2.sending import Courier
-from bfr_dicomweb.orders.events import Contents, Demographics, PatientFacts
-from bfr_dicomweb.services import linking, report_documents, timeline, watching
+from bfr_dicomweb.orders.events import Contents
+from bfr_dicomweb.services import (
+    availability,
+    errands,
+    linking,
+    performed_steps,
+    report_documents,
+    subjects,
+    timeline,
+    watching,
+)
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.dispatching import Chore, Dispatcher, Followed, Follower
 from bfr_dicomweb.services.orders import Orders, RawMessage
 from bfr_dicomweb.services.report_documents import FoundReport
 from bfr_dicomweb.services.report_writing import ReportWriter
 
+if TYPE_CHECKING:
+    # loaded where it is used: what has no dispatcher starts faster without pynetdicom
+    from bfr_dicomweb.dimse.delivery import Deliveries
+
 INSTANCE_STORED: Final = "instance-stored"
 WATCH_EVERY_S: Final = 5.0
-# Of what a DICOM object says of a patient: anything that a message says is newer.
-LONG_AGO: Final = "0001-01-01T00:00:00.000000Z"
+RECOVER_EVERY_S: Final = 30.0
 
 log = structlog.get_logger("following")
 
 
 class Following:
-    """The dispatcher of one process, and what it works with."""
+    """The dispatcher of one process, and what it works with.
 
-    def __init__(self, archive: Archive, orders: Orders, subscriptions: Subscriptions) -> None:
+    Args:
+        deliveries: None when this archive calls no DICOM application entities.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        orders: Orders,
+        subscriptions: Subscriptions,
+        deliveries: "Deliveries | None" = None,
+    ) -> None:
         self._index = archive.index
         self._orders = orders
         self._writer = ReportWriter(archive)
         self._courier = Courier(orders)
         self._subscriptions = subscriptions
+        self._deliveries = deliveries
+        channels = {telling.KIND: self._courier.deliver, REST_HOOK: subscriptions.deliver}
+        if deliveries is not None:
+            channels[errands.KIND] = deliveries.deliver
         self._dispatcher = Dispatcher(
             archive.index,
             followers=(
@@ -45,12 +70,15 @@ class Following:
                 Follower("reports-in", self._read_reports),
                 Follower("reports-out", self._write_reports),
                 Follower("subscriptions", subscriptions.handle),
+                Follower(availability.FOLLOWER, self._watch_growth),
             ),
-            channels={telling.KIND: self._courier.deliver, REST_HOOK: subscriptions.deliver},
+            channels=channels,
             chores=(
                 Chore("overdue", WATCH_EVERY_S, self._watch_images),
                 Chore("silent", WATCH_EVERY_S, self._watch_senders),
+                Chore("performed-steps", RECOVER_EVERY_S, self._recover_steps),
                 Chore("undelivered", WATCH_EVERY_S, self._watch_receivers),
+                *(deliveries.chores if deliveries is not None else ()),
             ),
         )
 
@@ -59,6 +87,8 @@ class Following:
 
     async def stop(self) -> None:
         await self._dispatcher.stop()
+        if self._deliveries is not None:
+            await self._deliveries.close()
         await self._courier.close()
         await self._subscriptions.close()
         self._writer.close()
@@ -77,7 +107,7 @@ class Following:
     async def _take_over(self, found: FoundReport) -> None:
         uid = found.ref.sop_instance_uid or ""
         event = report_documents.report_event(found.read)
-        patient = _patient(found.attributes)
+        patient = subjects.patient_of(found.attributes)
         if event is None or patient is None:
             return
         known = await self._orders.messages(sender=report_documents.SOURCE, control_id=uid, limit=1)
@@ -135,8 +165,15 @@ class Following:
             except NotFound:
                 continue
 
+    async def _watch_growth(self, changes: Sequence[Followed]) -> None:
+        if self._deliveries is not None and self._deliveries.notified:
+            await availability.follow(self._index, changes)
+
     async def _watch_images(self) -> None:
         await watching.raise_overdue(self._index)
+
+    async def _recover_steps(self) -> None:
+        await performed_steps.recover(self._index, self._orders)
 
     async def _watch_receivers(self) -> None:
         await watching.raise_undelivered(self._index)
@@ -163,25 +200,3 @@ def exchange_of(orders: Orders) -> Exchange:
 def _subject(change: Followed) -> tuple[str, str]:
     kind, _, number = change.subject.partition("/")
     return kind, number
-
-
-def _patient(attributes: dict[str, Any]) -> PatientFacts | None:
-    """Of a stored object; what its attributes say is older than what any message says."""
-    identifiers = timeline.patient_identifiers(attributes)
-    if not identifiers:
-        return None
-    names = [name for name in values_of(attributes, "00100010") if isinstance(name, dict)]
-    name: str = names[0].get("Alphabetic", "") if names else ""
-    family, given, *_ = [*name.split("^"), "", ""]
-    birth = first_text(attributes, "00100030")
-    sex = {"M": "male", "F": "female", "O": "other"}.get(first_text(attributes, "00100040"), "")
-    return PatientFacts(
-        tuple(sorted(identifiers)),
-        LONG_AGO,
-        Demographics(
-            family=family,
-            given=given,
-            birth_date=f"{birth[:4]}-{birth[4:6]}-{birth[6:]}" if len(birth) == 8 else "",
-            gender=sex,
-        ),
-    )

@@ -36,10 +36,21 @@ def configure(level: str) -> None:
             ],
         )
     )
+    handler.addFilter(_without_values)
     # other libraries may log what they handle; only their warnings are wanted
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in ("pydicom", "pynetdicom", "alembic", "sqlalchemy.engine"):
+    for name in ("pydicom", "alembic", "sqlalchemy.engine"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _without_values(record: logging.LogRecord) -> bool:
+    """Of what libraries of DICOM say, only where: their texts may hold values of objects."""
+    if record.name.partition(".")[0] in ("pydicom", "pynetdicom"):
+        kind = record.exc_info[0] if record.exc_info else type(record.msg)
+        what = f" ({kind.__name__})" if kind is not None and kind is not str else ""
+        record.msg = f"{record.module}, line {record.lineno}{what}"
+        record.args, record.exc_info, record.exc_text = None, None, None
+    return True
 
 
 def _where_it_was_raised(_: Any, __: str, event: EventDict) -> EventDict:

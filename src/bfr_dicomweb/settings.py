@@ -33,7 +33,13 @@ class Settings(BaseSettings):
     mllp: str = Field(
         "127.0.0.1:2575", description="Address of the HL7 v2 door (MLLP), HOST:PORT, or off."
     )
-    only: Literal["http", "mllp", "dispatcher"] | None = Field(
+    dimse: str = Field(
+        "127.0.0.1:11112", description="Address of the DIMSE door, HOST:PORT, or off."
+    )
+    dimse_tls: str = Field(
+        OFF, description="Address of the DIMSE door for peers that use TLS, HOST:PORT, or off."
+    )
+    only: Literal["http", "mllp", "dimse", "dispatcher"] | None = Field(
         None, description="Run this part alone."
     )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
@@ -85,6 +91,33 @@ class Settings(BaseSettings):
     mllp_client_ca: Path | None = Field(
         None, description="Authorities (PEM) of the certificates that senders must then show."
     )
+    peers: Path | None = Field(
+        None, description="TOML file of DIMSE peers; taken over when it has changed."
+    )
+    dimse_ae_title: str = Field(
+        "BFR", description="AE title of this archive, when it is called and when it calls."
+    )
+    dimse_workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="Processes that answer DIMSE."
+    )
+    dimse_max_associations: Annotated[int, Field(ge=1, le=4096)] = Field(
+        128, description="Associations at one time that each of these processes accepts."
+    )
+    dimse_idle_seconds: Annotated[int, Field(ge=1)] = Field(
+        600, description="Time without a byte after which an association is aborted."
+    )
+    dimse_max_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = Field(
+        1 << 18, description="Longest DIMSE PDU that peers are told to send."
+    )
+    dimse_certificate: Path | None = Field(
+        None,
+        description="Certificate chain (PEM) that is shown to DIMSE peers that use TLS.",
+    )
+    dimse_key: Path | None = Field(None, description="Private key (PEM) of that certificate.")
+    dimse_ca: Path | None = Field(
+        None,
+        description="Authorities (PEM) of peers' certificates; with it, callers have to show one.",
+    )
     viewer_url: str | None = Field(
         None, description="URL of a viewer, to which /IHEInvokeImageDisplay leads."
     )
@@ -108,7 +141,17 @@ class Settings(BaseSettings):
         split_address(address)
         return address
 
-    @field_validator("mllp")
+    @field_validator("dimse_ae_title")
+    @classmethod
+    def _is_an_ae_title(cls, title: str) -> str:
+        title = title.strip(" ")
+        if not 1 <= len(title) <= 16 or "\\" in title:
+            raise ValueError("must have 1 to 16 characters and no backslash")
+        if not title.isascii() or not title.isprintable():
+            raise ValueError("must be of printable ASCII characters")
+        return title
+
+    @field_validator("mllp", "dimse", "dimse_tls")
     @classmethod
     def _has_host_and_port_or_is_off(cls, address: str) -> str:
         if address != OFF:
@@ -148,6 +191,32 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _knows_who_associates(self) -> Self:
+        if (self.dimse_certificate is None) != (self.dimse_key is None):
+            raise ValueError("dimse_certificate and dimse_key belong together")
+        if self.dimse_tls != OFF and self.dimse_certificate is None:
+            raise ValueError("dimse_tls needs dimse_certificate and dimse_key")
+        if self.dimse_tls != OFF and self.dimse_tls == self.dimse:
+            raise ValueError("dimse_tls needs an address of its own: dimse has this one")
+        if self.allow_unauthenticated:
+            return self
+        if self.opens_dimse_to_strangers and self.peers is None:
+            raise ValueError(
+                f"dimse: {self.dimse} is no loopback address, and needs peers, each with addresses;"
+                " set allow_unauthenticated to do it anyway"
+            )
+        if (
+            self.dimse_tls != OFF
+            and self.dimse_ca is None
+            and not is_loopback(split_address(self.dimse_tls)[0])
+        ):
+            raise ValueError(
+                f"dimse_tls: {self.dimse_tls} is no loopback address, and without dimse_ca callers"
+                " need no certificate; set allow_unauthenticated to do it anyway"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -169,6 +238,17 @@ class Settings(BaseSettings):
     @property
     def mllp_address(self) -> tuple[str, int] | None:
         return None if self.mllp == OFF else split_address(self.mllp)
+
+    @property
+    def dimse_addresses(self) -> dict[str, tuple[str, int]]:
+        """By setting."""
+        wanted = {"dimse": self.dimse, "dimse_tls": self.dimse_tls}
+        return {name: split_address(text) for name, text in wanted.items() if text != OFF}
+
+    @property
+    def opens_dimse_to_strangers(self) -> bool:
+        """Whether callers without TLS come from other machines."""
+        return self.dimse != OFF and not is_loopback(split_address(self.dimse)[0])
 
     @property
     def index_url(self) -> str:

@@ -1,4 +1,4 @@
-"""Stored files rewritten as Explicit VR Little Endian, read back by pydicom and DCMTK."""
+"""Stored files rewritten in an uncompressed transfer syntax, read back by pydicom and DCMTK."""
 
 import mmap
 import struct
@@ -32,7 +32,7 @@ from pydicom.uid import (
 from bfr_dicomweb.dicom import pixels
 from bfr_dicomweb.dicom.part10 import read_header
 from bfr_dicomweb.dicom.pixels import PixelDescription
-from bfr_dicomweb.dicom.rewriting import CHUNK_BYTES, explicit_little_endian
+from bfr_dicomweb.dicom.rewriting import CHUNK_BYTES, rewrite
 from bfr_dicomweb.errors import InvalidObject, NotAcceptable, UndecodablePixelData
 from shared_data import dicom_files
 
@@ -153,8 +153,8 @@ def rle_frames(content: bytes, frames: int = FRAMES) -> list[bytes]:
     ]
 
 
-def rewritten(stored: bytes) -> bytes:
-    result = explicit_little_endian(stored, read_header(stored))
+def rewritten(stored: bytes, target: str = ExplicitVRLittleEndian) -> bytes:
+    result = rewrite(stored, read_header(stored), transfer_syntax_uid=target)
     content = b"".join(result.chunks)
     assert len(content) == result.size_bytes
     return content
@@ -261,7 +261,7 @@ def test_large_values_come_in_pieces() -> None:
     ds.Rows, ds.Columns, ds.NumberOfFrames = 1024, 1024, 1
     ds.PixelData = bytes(2 * 1024 * 1024)
     stored = a_file(ds, ImplicitVRLittleEndian)
-    result = explicit_little_endian(stored, read_header(stored))
+    result = rewrite(stored, read_header(stored))
     assert max(map(len, result.chunks)) == CHUNK_BYTES
 
 
@@ -270,7 +270,7 @@ def test_a_mapped_file_is_rewritten_like_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "stored.dcm"
     path.write_bytes(stored)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-        result = explicit_little_endian(mapped, read_header(mapped))
+        result = rewrite(mapped, read_header(mapped))
         assert b"".join(result.chunks) == rewritten(stored)
 
 
@@ -410,12 +410,66 @@ def test_frames_are_decoded_one_at_a_time() -> None:
         seen.append(len(frame))
         return pixels.decode_frame(frame, description)
 
-    result = explicit_little_endian(stored, read_header(stored), decode=decode)
+    result = rewrite(stored, read_header(stored), decode=decode)
     assert len(seen) == 1
     next(result.chunks)
     next(result.chunks)
     next(result.chunks)
     assert len(seen) == 2
+
+
+# Implicit VR Little Endian
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+    ],
+)
+def test_without_vrs_the_data_set_reads_the_same(syntax: UID) -> None:
+    ds = a_data_set()
+    if syntax == ExplicitVRBigEndian:
+        turn_words(ds)
+    found = read(rewritten(a_file(ds, syntax), ImplicitVRLittleEndian))
+    assert found == read(a_file(a_data_set(), ImplicitVRLittleEndian))
+
+
+def test_the_file_meta_information_names_the_target() -> None:
+    found = read(rewritten(a_file(a_data_set()), ImplicitVRLittleEndian))
+    assert found.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+
+
+def test_decoded_frames_are_written_without_a_vr() -> None:
+    content = native_pixels(16)
+    stored = encapsulated(an_image(), rle_frames(content), RLELossless)
+    assert read(rewritten(stored, ImplicitVRLittleEndian)).PixelData == content
+
+
+def test_a_value_too_long_for_its_vr_keeps_it_where_none_is_written() -> None:
+    ds = a_data_set()
+    ds.SelectorUSValue = [1] * 40000
+    found = read(rewritten(a_file(ds, ImplicitVRLittleEndian), ImplicitVRLittleEndian))
+    assert found.SelectorUSValue == [1] * 40000
+
+
+@settings(deadline=None, max_examples=60)
+@given(data_sets(), st.sampled_from([True, False]))
+def test_any_data_set_reads_the_same_with_and_without_vrs(ds: Dataset, implicit: bool) -> None:
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "2.25.1"
+    here, there = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)[:: 1 if implicit else -1]
+    assert read(rewritten(a_file(ds, here), there)) == read(a_file(ds, there))
+
+
+def test_the_data_set_alone_is_the_file_without_what_precedes_it() -> None:
+    stored = a_file(an_image(), ImplicitVRLittleEndian)
+    alone = b"".join(rewrite(stored, read_header(stored), as_file=False).chunks)
+    file = rewritten(stored)
+    assert file[read_header(file).dataset_offset :] == alone
 
 
 # What is refused
@@ -424,19 +478,19 @@ def test_frames_are_decoded_one_at_a_time() -> None:
 def test_an_undecodable_first_frame_is_refused_before_anything_is_sent() -> None:
     stored = encapsulated(an_image(), [b"\0" * 80] * FRAMES, RLELossless)
     with pytest.raises(UndecodablePixelData):
-        explicit_little_endian(stored, read_header(stored))
+        rewrite(stored, read_header(stored))
 
 
 def test_video_cannot_become_native() -> None:
     stored = encapsulated(an_image(bits=8), [b"\0\0\1\xb3" * 8], MPEG2MPML)
     with pytest.raises(UndecodablePixelData, match=MPEG2MPML):
-        explicit_little_endian(stored, read_header(stored))
+        rewrite(stored, read_header(stored))
 
 
 def test_pixels_at_a_jpip_server_cannot_be_included() -> None:
     stored = a_file(a_data_set(), "1.2.840.10008.1.2.4.94")
     with pytest.raises(NotAcceptable, match="only referred to"):
-        explicit_little_endian(stored, read_header(stored))
+        rewrite(stored, read_header(stored))
 
 
 def test_more_than_four_gigabytes_of_native_pixels_are_not_acceptable() -> None:
@@ -444,7 +498,7 @@ def test_more_than_four_gigabytes_of_native_pixels_are_not_acceptable() -> None:
     ds.Rows = ds.Columns = 16384
     stored = encapsulated(ds, [b"\0\0"] * 8, RLELossless)
     with pytest.raises(NotAcceptable, match="too long"):
-        explicit_little_endian(stored, read_header(stored), decode=lambda _frame, _how: b"")
+        rewrite(stored, read_header(stored), decode=lambda _frame, _how: b"")
 
 
 @settings(deadline=None, max_examples=150)

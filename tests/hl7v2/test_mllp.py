@@ -15,11 +15,10 @@ from bfr_dicomweb.hl7v2.mllp import (
     MllpLimits,
     MllpServer,
     TooLong,
-    client_context,
     connect,
     framed,
-    server_context,
 )
+from bfr_dicomweb.tls import client_context, server_context
 from certificates import Authority
 
 HEAD = b"MSH|^~\\&|RIS|SU|BFR|VGR|2026||ORM^O01|"

@@ -166,6 +166,19 @@ def test_facts_of_an_order() -> None:
     assert facts.scheduled_start == "2024-01-10T08:00:00.000000Z"
 
 
+@pytest.mark.parametrize("length", [3, 150, 250, 5000])
+def test_a_name_of_any_length_is_read_in_each_message(length: int) -> None:
+    """Short fields are remembered from one message to the next, long ones are not."""
+    family = "Å" * length
+    for given in ("Rut", "Eva"):
+        message = said.m1().decode().replace("Remittent^Rut", f"{family}^{given}").encode()
+
+        requester = read(message).events[0].facts.requester
+
+        assert requester is not None
+        assert (requester.family, requester.given) == (family, given)
+
+
 def test_requester_is_a_person_with_an_hsa_id() -> None:
     requester = read(said.m1()).events[0].facts.requester
     assert requester is not None

@@ -1,14 +1,17 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import exc
 
 import postgresql_server
 from bfr_dicomweb.errors import StorageFull, Unavailable
-from bfr_dicomweb.index import columns, instances, revision
+from bfr_dicomweb.index import columns, instances, revision, statements
 from bfr_dicomweb.index.engine import Index
+from bfr_dicomweb.index.statements import Connection
+from bfr_dicomweb.index.statements import Connection, row
 from catalogue_objects import a_new_instance
 
 
@@ -75,6 +78,34 @@ async def test_a_cancelled_writer_leaves_nothing_and_blocks_nobody(index: Index)
         assert await instances.count(conn) == 0
 
 
+@pytest.mark.parametrize("durable", [True, False])
+async def test_only_what_has_to_be_durable_waits_for_the_disk(
+    index: Index, durable: bool
+) -> None:
+    async def setting(conn: Connection) -> object:
+        sql = "PRAGMA synchronous" if index.is_sqlite else "SHOW synchronous_commit"
+        return (await row(conn, sql))[0]
+
+    before = await index.transact(setting)
+    within = await index.transact(setting, durable=durable)
+    after = await index.transact(setting)
+
+    waits_less = {2: 1, "on": "off", "off": "off"}[before]  # type: ignore[index]
+    assert (within, after) == (before if durable else waits_less, before)
+
+
+async def test_a_transaction_that_fails_leaves_nothing(index: Index) -> None:
+    async def work(conn: Connection) -> None:
+        await row(conn, "UPDATE counter SET change = 77 WHERE id = 1 RETURNING change")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await index.transact(work)
+
+    found = await index.ask(lambda conn: row(conn, "SELECT change FROM counter WHERE id = 1"))
+    assert found[0] != 77
+
+
 async def test_a_bug_of_the_caller_stays_a_bug(index: Index) -> None:
     with pytest.raises(exc.DBAPIError):
         async with index.read() as conn:
@@ -138,6 +169,46 @@ async def test_a_lost_connection_is_unavailable_and_the_next_one_works(
         await index.ping()
     await index.ping()
     await index.close()
+
+
+async def test_a_question_on_a_lost_connection_is_unavailable_and_the_next_one_is_answered(
+    postgresql_url: str,
+) -> None:
+    index = await Index.open(postgresql_url, readers=1)
+
+    async def end_itself(conn: Connection) -> None:
+        await statements.rows(conn, "SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(Unavailable):
+        await index.ask(end_itself)
+    assert await index.ask(_one) == [(1,)]
+    await index.close()
+
+
+async def test_a_question_is_answered_after_its_connection_was_lost_unnoticed(
+    postgresql_url: str,
+) -> None:
+    index = await Index.open(postgresql_url, readers=1)
+    await index.ask(_one)
+    async with index.read() as conn:
+        driver: Any = (await conn.get_raw_connection()).driver_connection
+    driver.terminate()
+
+    assert await index.ask(_one) == [(1,)]
+    await index.close()
+
+
+async def test_a_question_that_is_a_bug_stays_a_bug(index: Index) -> None:
+    async def broken(conn: Connection) -> None:
+        await statements.rows(conn, "SELECT nothing_like_this")
+
+    with pytest.raises(Exception, match="nothing_like_this"):
+        await index.ask(broken)
+    assert await index.ask(_one) == [(1,)]
+
+
+async def _one(conn: Connection) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await statements.rows(conn, "SELECT 1")]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import make_url
 
 import orders_population
@@ -30,7 +29,7 @@ from bfr_dicomweb.orders.events import (
 )
 from bfr_dicomweb.orders.identifiers import PERSONNUMMER, Identifier
 from bfr_dicomweb.orders.state import Status
-from bfr_dicomweb.services import timeline
+from bfr_dicomweb.services import sight, timeline
 from bfr_dicomweb.services.orders import Orders, RawMessage
 from bfr_dicomweb.services.timeline import Page
 from catalogue_objects import a_new_instance, data_set
@@ -666,6 +665,73 @@ async def test_no_table_is_read_as_a_whole_on_sqlite(
     assert not [step for step in steps if is_a_scan(step)], steps
 
 
+async def around_a_patient(index: Index, patient: int) -> list[Any]:
+    """What an answer reads of one patient, each thing by way of the one before."""
+    orders = await timeline.walk_orders(index, Page(25), patients=[patient])
+    exams = await timeline.exams_of_orders(index, [row.id for row in orders])
+    ids = [row.id for row in exams]
+    reports = await timeline.reports_of_exams(index, ids)
+    return [
+        orders,
+        exams,
+        reports,
+        await timeline.reports_of_orders(index, [row.id for row in orders]),
+        await timeline.orders_of_exams(index, ids),
+        await timeline.exams_of_reports(index, [row.id for row in reports]),
+        await timeline.exams(index, [*ids, 10**9]),
+        await timeline.studies_of_exams(index, ids),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_in_sight_is_what_would_be_read(filled_sqlite: str, seed: int) -> None:
+    index = await Index.open(filled_sqlite)
+    reads = random.Random(seed).sample(list(READS.values()), len(READS))
+    patients = [1 + seed, 1 + seed * 4]
+    alone = [
+        *[await read(index) for read in reads],
+        *[await around_a_patient(index, patient) for patient in patients],
+    ]
+
+    with sight.one():
+        together = [
+            *[await read(index) for read in reads],
+            *[await around_a_patient(index, patient) for patient in patients],
+        ]
+
+    await index.close()
+    assert together == alone
+
+
+async def test_an_answer_reads_no_exam_twice(
+    filled_sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = await Index.open(filled_sqlite)
+    with sight.one():
+        orders = await timeline.walk_orders(index, Page(25), patients=PATIENT)
+        exams = await timeline.exams_of_orders(index, [row.id for row in orders])
+        asked = record(monkeypatch)
+
+        await timeline.exams(index, [row.id for row in exams])
+        await timeline.exams_of_orders(index, [row.id for row in orders])
+        await timeline.orders_of_exams(index, [row.id for row in exams])
+
+    await index.close()
+    assert asked == []
+
+
+async def test_the_next_answer_shows_what_has_changed(tell: Teller, index: Index) -> None:
+    await tell(orders_said.m1())
+    with sight.one():
+        (before,) = await timeline.walk_orders(index, Page(10))
+        await tell(orders_said.m2())
+
+    with sight.one():
+        (after,) = await timeline.orders(index, [before.id])
+
+    assert after.change > before.change
+
+
 def record(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statements that are executed, as SQLite gets them."""
     asked: list[str] = []
@@ -701,16 +767,13 @@ async def test_no_table_is_read_as_a_whole_on_postgresql(
 ) -> None:
     index = await Index.open(filled_postgresql, readers=1)
     asked: list[tuple[str, Any]] = []
-    sqlalchemy_event.listen(
-        index._readers.sync_engine,
-        "before_cursor_execute",
-        lambda conn, cursor, statement, parameters, context, many: asked.append(
-            (statement, parameters)
-        ),
-    )
+    async with index.read() as conn:  # the only one
+        driver: Any = (await conn.get_raw_connection()).driver_connection
+    driver.add_query_logger(lambda logged: asked.append((logged.query, logged.args)))
 
     await read(index)
 
+    await asyncio.sleep(0)  # the driver tells of a statement after it
     await index.close()
     steps = await explained(filled_postgresql, asked)
     assert steps

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bfr_dicomweb.cli import hl7
+from bfr_dicomweb.cli import dimse, hl7
 from bfr_dicomweb.cli.frame import (
     Config,
     Data,
     DatabaseURL,
+    Dimse,
     ExchangeFile,
     Http,
     Mllp,
     Only,
+    PeersFile,
     PublicURL,
     Workers,
     err,
@@ -50,6 +52,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.add_typer(hl7.commands)
+cli.add_typer(dimse.commands)
 
 
 @cli.command()
@@ -57,9 +60,11 @@ def serve(
     data: Data = None,
     http: Http = None,
     mllp: Mllp = None,
+    dimse: Dimse = None,
     workers: Workers = None,
     only: Only = None,
     exchange: ExchangeFile = None,
+    peers: PeersFile = None,
     database_url: DatabaseURL = None,
     public_url: PublicURL = None,
     config: Config = None,
@@ -70,9 +75,11 @@ def serve(
         data=data,
         http=http,
         mllp=mllp,
+        dimse=dimse,
         workers=workers,
         only=only,
         exchange=exchange,
+        peers=peers,
         database_url=database_url,
         public_url=public_url,
     )
@@ -87,8 +94,10 @@ def demo(
     data: Data = None,
     http: Http = None,
     mllp: Mllp = None,
+    dimse: Dimse = None,
     workers: Workers = None,
     exchange: ExchangeFile = None,
+    peers: PeersFile = None,
     database_url: DatabaseURL = None,
     public_url: PublicURL = None,
     config: Config = None,
@@ -99,8 +108,10 @@ def demo(
         data=data,
         http=http,
         mllp=mllp,
+        dimse=dimse,
         workers=workers,
         exchange=exchange,
+        peers=peers,
         database_url=database_url,
         public_url=public_url,
     )
@@ -108,7 +119,7 @@ def demo(
     study = run(_fill_with_examples(chosen))
     _greet(chosen)
     _suggest(chosen, study)
-    _serve(chosen)
+    _serve(chosen, anyone_here=True)
 
 
 @cli.command(name="import")
@@ -174,9 +185,11 @@ def show_settings(
     data: Data = None,
     http: Http = None,
     mllp: Mllp = None,
+    dimse: Dimse = None,
     workers: Workers = None,
     only: Only = None,
     exchange: ExchangeFile = None,
+    peers: PeersFile = None,
     database_url: DatabaseURL = None,
     public_url: PublicURL = None,
     config: Config = None,
@@ -187,9 +200,11 @@ def show_settings(
         data=data,
         http=http,
         mllp=mllp,
+        dimse=dimse,
         workers=workers,
         only=only,
         exchange=exchange,
+        peers=peers,
         database_url=database_url,
         public_url=public_url,
     )
@@ -221,10 +236,13 @@ def _require_usable(settings: "Settings") -> None:
 
 
 def _require_free_addresses(settings: "Settings") -> None:
-    wanted = {"http": settings.http_address, "mllp": settings.mllp_address}
-    for name, address in wanted.items():
-        if address is not None and settings.only in (None, name):
-            _require_free(name, *address)
+    wanted = {"http": {"http": settings.http_address}, "dimse": settings.dimse_addresses}
+    if settings.mllp_address is not None:
+        wanted["mllp"] = {"mllp": settings.mllp_address}
+    for part, addresses in wanted.items():
+        if settings.only in (None, part):
+            for name, address in addresses.items():
+                _require_free(name, *address)
 
 
 def _require_free(name: str, host: str, port: int) -> None:
@@ -247,10 +265,10 @@ async def _prepare(settings: "Settings") -> None:
     await archive.close()
 
 
-def _serve(settings: "Settings") -> None:
+def _serve(settings: "Settings", *, anyone_here: bool = False) -> None:
     from bfr_dicomweb import app
 
-    app.serve(settings)
+    app.serve(settings, anyone_here=anyone_here)
 
 
 async def _fill_with_examples(settings: "Settings") -> str | None:
@@ -345,6 +363,9 @@ def _greet(settings: "Settings") -> None:
     doors = {"http": f"DICOMweb at {_base(settings)}, FHIR at {origin}/fhir"}
     if settings.mllp_address is not None:
         doors["mllp"] = f"HL7 v2 (MLLP) at {settings.mllp}"
+    if settings.dimse_addresses:
+        at = " and ".join(f"{host}:{port}" for host, port in settings.dimse_addresses.values())
+        doors["dimse"] = f"DIMSE ({settings.dimse_ae_title}) at {at}"
     if settings.only is None:
         opened = ", ".join(doors.values())
     else:

@@ -46,9 +46,18 @@ Mllp = Annotated[
     str | None,
     typer.Option("--mllp", help="HOST:PORT of HL7 v2, or off.  [BFR_MLLP, default 127.0.0.1:2575]"),
 ]
+Dimse = Annotated[
+    str | None,
+    typer.Option(
+        "--dimse", help="HOST:PORT of DIMSE, or off.  [BFR_DIMSE, default 127.0.0.1:11112]"
+    ),
+]
+PeersFile = Annotated[
+    Path | None, typer.Option("--peers", help="TOML file of DIMSE peers.  [BFR_PEERS]")
+]
 Only = Annotated[
     str | None,
-    typer.Option("--only", help="Run this alone: http, mllp or dispatcher.  [BFR_ONLY]"),
+    typer.Option("--only", help="Run this alone: http, mllp, dimse or dispatcher.  [BFR_ONLY]"),
 ]
 ExchangeFile = Annotated[
     Path | None,

@@ -5,13 +5,21 @@ Original Attributes Sequence (0400,0561), which says what was there before (PS3.
 C.12.1.1.9).
 """
 
+from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
+
 from bfr_dicomweb.dicom.attributes import has_value, vr_of
-from bfr_dicomweb.dicom.part10 import Header
+from bfr_dicomweb.dicom.part10 import INLINE_BYTES, Header
+
+# Private Information Creator UID and Private Information (PS3.10 Table 7.1-1).
+CREATOR: Final = "00020100"
+INFORMATION: Final = "00020102"
+RECEIVED: Final = "2.25.271828459048231503610592749182733415021"
 
 CHARACTER_SET: Final = "00080005"
 PATIENT_ID: Final = "00100020"
@@ -43,6 +51,33 @@ class Presumed:
 
 
 NOTHING_PRESUMED: Final = Presumed()
+
+
+def written(presumed: Presumed) -> dict[str, str | bytes]:
+    """Elements of File Meta Information that tell what was presumed of the object behind it.
+
+    They say by Private Information Creator UID that this archive has written that information;
+    what was presumed is left out where nothing was, and where it is too long to be read easily.
+    """
+    made: dict[str, str | bytes] = {CREATOR: RECEIVED}
+    if presumed.character_set or presumed.issuer or presumed.attributes:
+        information = orjson.dumps(asdict(presumed), option=orjson.OPT_SORT_KEYS)
+        if len(information) < INLINE_BYTES:
+            made[INFORMATION] = information
+    return made
+
+
+def is_received(file_meta: Mapping[str, Any]) -> bool:
+    """Whether this archive has written the File Meta Information of what it received."""
+    return bool((file_meta.get(CREATOR, {}).get("Value") or [None])[0] == RECEIVED)
+
+
+def recorded(file_meta: Mapping[str, Any]) -> Presumed:
+    """What `written` wrote."""
+    inline = file_meta.get(INFORMATION, {}).get("InlineBinary")
+    if inline is None or not is_received(file_meta):
+        return NOTHING_PRESUMED
+    return Presumed(**orjson.loads(b64decode(inline).rstrip(b"\0")))
 
 
 def completed(header: Header, presumed: Presumed) -> Header:

@@ -214,12 +214,20 @@ def _with_escapes(declared: str, text: str) -> bytes:
     """By code extensions; what comes out is read again, because nothing may be lost."""
     if text.isascii():
         return text.encode()
-    terms = declared.split("\\")
-    encoded = encode_string(text, list(convert_encodings(terms)))
-    known = character_set(declared.encode())
-    if character_sets.decode(encoded, known, delimiters=b"\\^=") != (text, ""):
-        raise UnicodeEncodeError("dicom", text, 0, len(text), "not in this character set")
-    return encoded
+    codecs = list(convert_encodings(declared.split("\\")))
+    if all(any(_has(codec, character) for codec in codecs) for character in text):
+        encoded = encode_string(text, codecs)
+        known = character_set(declared.encode())
+        if character_sets.decode(encoded, known, delimiters=b"\\^=") == (text, ""):
+            return encoded
+    raise UnicodeEncodeError("dicom", text, 0, len(text), "not in this character set")
+
+
+def _has(codec: str, character: str) -> bool:
+    try:
+        return bool(character.encode(codec))
+    except UnicodeError:
+        return False
 
 
 def _data_set(attributes: Attributes, form: _Form, text: TextEncoder) -> bytes:

@@ -268,7 +268,8 @@ def _require_final(step: Mapping[str, Any]) -> None:
     needed = "RC" if state_of(step) is State.COMPLETED else "R"
     for rule in RULES:
         if rule.final in needed and not has_value(step.get(rule.path[-1])):
-            raise _refused(rule.path, "empty", f"must have a value to be {state_of(step).value}")
+            defect = "empty" if rule.path[-1] in step else "missing"
+            raise _refused(rule.path, defect, f"must have a value to be {state_of(step).value}")
 
 
 def _refused(path: Path, defect: str, reason: str) -> InvalidDataset:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import quote
 
 from pydicom.datadict import keyword_for_tag
 
@@ -293,6 +294,12 @@ def asked(identifier: Attributes, modes: Modes) -> tuple[Key, ...]:
     """
     found = ((path, _match(path, text, modes)) for path, text in _written(identifier))
     return tuple(Key(path, match) for path, match in found if not isinstance(match, Universal))
+
+
+def as_query(identifier: Attributes) -> str:
+    """The keys as the query of a search over HTTP (PS3.18 section 8.3.4.1)."""
+    written = ((".".join(path), text) for path, text in _written(identifier))
+    return "&".join(f"{name}={quote(text)}" for name, text in written if text)
 
 
 def matches(keys: Sequence[Key], attributes: Attributes) -> bool:

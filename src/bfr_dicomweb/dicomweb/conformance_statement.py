@@ -132,13 +132,13 @@ ABSENT: Final = (
     ("Non-Patient Instance Service", "12", "another service"),
     ("Storage Commitment Service", "13", "another service"),
     ("Modality Scheduled and Performed Procedure Step Services", "14, 15", "another service"),
-    ("DIMSE services over PS3.8 associations (C-STORE, C-FIND, C-MOVE, C-GET ...)", "", "PS3.4"),
 )
 
 ABOUT: Final = """\
 bfr_dicomweb is an archive for composite DICOM instances. It is an origin server of the Studies
 Service of PS3.18 and nothing else: it is no user agent, and it is native, no proxy to DIMSE
-services. It stores, searches and retrieves; it never deletes and never alters what it holds.
+services. It stores, searches and retrieves; it never deletes and never alters what it holds. The same archive
+is an application entity, too: [DIMSE.md](DIMSE.md).
 
 The layout follows PS3.2 Annex N where that applies. This file is made from the tables in the
 code (`python -m bfr_dicomweb.dicomweb.conformance_statement`) and compared with them by the

@@ -60,6 +60,7 @@ class Endpoint:
     statuses: tuple[int, ...]
     consumes: tuple[str, ...] = ()
     query: tuple[Param, ...] = ()
+    is_payload_optional: bool = False
 
     @property
     def full_path(self) -> str:
@@ -152,6 +153,7 @@ def _worklist(
     query: tuple[Param, ...] = (),
     produces: tuple[str, ...] = (),
     is_payload: bool = False,
+    is_payload_optional: bool = False,
 ) -> Endpoint:
     """`told` is the transaction, its section and a summary."""
     transaction, section, summary = told
@@ -165,6 +167,7 @@ def _worklist(
         produces=produces,
         statuses=statuses,
         consumes=(DICOM_JSON, MULTIPART_XML, DICOM_XML) if is_payload else (),
+        is_payload_optional=is_payload_optional,
         query=query,
     )
 
@@ -256,6 +259,7 @@ ENDPOINTS: Final = (
         (202, 400, 404, 409, 410, 413, 415, 503),
         query=(Param("requester", meaning="AE title of who asks."),),
         is_payload=True,
+        is_payload_optional=True,
     ),
     _worklist(
         "POST",

@@ -21,9 +21,16 @@ PATH_PARAMETERS: Final = {
     "instance": "SOP Instance UID",
     "frames": "Frame numbers, 1-based, separated by commas",
     "attribute": "Path of a bulk value as the metadata's BulkDataURI gives it",
+    "workitem": "SOP Instance UID of the workitem",
+    "aet": "AE title of the subscriber",
 }
 UID_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]+([.][0-9]+)*$", "maxLength": 64}
-FRAMES_SCHEMA: Final = {"type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$"}
+# Of path parameters that are no UIDs.
+SCHEMAS: Final = {
+    "frames": {"type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$"},
+    "attribute": {"type": "string"},
+    "aet": {"type": "string", "minLength": 1, "maxLength": 16},
+}
 # Bodies of these have none of the media types that the endpoint produces.
 EMPTY_STATUSES: Final = frozenset({204, 302, 304})
 PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -42,7 +49,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "bfr_dicomweb",
             "version": __version__,
-            "description": "QIDO-RS, WADO-RS and STOW-RS of DICOM PS3.18.",
+            "description": "QIDO-RS, WADO-RS, STOW-RS and UPS-RS of DICOM PS3.18.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
@@ -62,7 +69,10 @@ def _operation(endpoint: Endpoint, path: str) -> dict[str, Any]:
         operation["description"] = f"PS3.18 section {endpoint.section}"
     if endpoint.consumes:
         content: dict[str, Any] = {media_type: {} for media_type in endpoint.consumes}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {
+            "required": not endpoint.is_payload_optional,
+            "content": content,
+        }
     return operation
 
 
@@ -79,17 +89,12 @@ def _identifier(path: str) -> str:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    schema: dict[str, Any] = UID_SCHEMA
-    if name == "frames":
-        schema = FRAMES_SCHEMA
-    elif name == "attribute":
-        schema = {"type": "string"}
     return {
         "name": name,
         "in": "path",
         "required": True,
         "description": PATH_PARAMETERS[name],
-        "schema": schema,
+        "schema": SCHEMAS.get(name, UID_SCHEMA),
     }
 
 
@@ -118,8 +123,7 @@ def _response(endpoint: Endpoint, status: int) -> dict[str, Any]:
         content[PROBLEM] = {"schema": {"$ref": "#/components/schemas/Problem"}}
     elif status >= 400:
         content = {media_type: {} for media_type in endpoint.produces}
-    response["content"] = content
-    return response
+    return {**response, "content": content} if content else response
 
 
 def _problem_schema() -> dict[str, Any]:

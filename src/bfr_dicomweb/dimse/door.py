@@ -1,18 +1,51 @@
 """What the handlers of the DIMSE door share, and how they declare themselves."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pynetdicom import evt
 from pynetdicom.association import Association
 
+from bfr_dicomweb import tls
 from bfr_dicomweb.dimse.peers import Peer, Peers, Permission
+from bfr_dicomweb.errors import Undelivered
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.orders import Orders
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What this archive shows to peers that it calls with TLS, and whom it then trusts.
+
+    Attributes:
+        certificate: PEM, with the intermediate certificates after it.
+        key: PEM.
+        ca: PEM; the authorities of this machine when None.
+    """
+
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+
+    def context(self, peer: Peer) -> ssl.SSLContext | None:
+        """To call a peer with; None when it is called without TLS.
+
+        Raises:
+            Undelivered: the files cannot be used.
+        """
+        if not peer.tls:
+            return None
+        try:
+            return tls.client_context(peer.tls_ca or self.ca, self.certificate, self.key)
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror
+            raise Undelivered(f"certificates for {peer.ae_title}: {reason}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +54,8 @@ class Door:
     Attributes:
         peers: Those that are configured now.
         loop: In which the services run.
-        ae_title: Of this archive, when it calls.
+        ae_title: Of this archive, when it is called and when it calls.
+        credentials: Of this archive, when it calls.
     """
 
     archive: Archive
@@ -29,6 +63,7 @@ class Door:
     peers: Callable[[], Peers]
     loop: asyncio.AbstractEventLoop
     ae_title: str
+    credentials: Credentials = Credentials()
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of what a service does, from the thread of an association."""
@@ -51,8 +86,8 @@ class Service:
             of `event`.
         permission: None needs none.
         transfer_syntaxes: None is the uncompressed ones.
-        as_scu: This archive acts as SCU of the SOP class on associations that a peer opens, too
-            (events of a service, C-STORE of C-GET).
+        as_scu: This archive is the SCU of the SOP class on an association that a peer opens, and
+            not the SCP: of events of a service (N-EVENT-REPORT), of C-STORE within C-GET.
     """
 
     name: str

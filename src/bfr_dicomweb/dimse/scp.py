@@ -1,29 +1,38 @@
 """The listening side: accepts associations and gives each message to its service."""
 
-from collections.abc import Iterable, Sequence
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
 import pynetdicom
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
 from pynetdicom import AE, evt
-from pynetdicom.transport import ThreadedAssociationServer
 
-from bfr_dicomweb.dimse import verification
+from bfr_dicomweb.dicom.report_writing import IMPLEMENTATION_CLASS_UID
+from bfr_dicomweb.dimse import (
+    c_find,
+    c_get,
+    c_move,
+    c_store,
+    modality_worklist,
+    performed_procedure_step,
+    statuses,
+    storage_commitment,
+    verification,
+)
 from bfr_dicomweb.dimse.door import Door, Service
+from bfr_dicomweb.dimse.listening import Limits, Rules, Server
+from bfr_dicomweb.dimse.negotiation import Offer, Seats
 
-SERVICES: Final[tuple[Service, ...]] = (*verification.SERVICES,)
-
-UNCOMPRESSED: Final = (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
+SERVICES: Final[tuple[Service, ...]] = (
+    *verification.SERVICES,
+    *c_store.SERVICES,
+    *c_find.SERVICES,
+    *storage_commitment.SERVICES,
+    *c_get.SERVICES,
+    *c_move.SERVICES,
+    *modality_worklist.SERVICES,
+    *performed_procedure_step.SERVICES,
 )
 
 # Identifiers hold patients' data.
@@ -35,25 +44,57 @@ pynetdicom._config.UNRESTRICTED_STORAGE_SERVICE = True
 
 
 def start(
-    door: Door, host: str, port: int, *, services: Sequence[Service] = SERVICES
-) -> ThreadedAssociationServer:
-    """Listen and answer, in threads, until `shutdown` of what is returned."""
-    entity = AE(door.ae_title)
-    _support(entity, services)
-    server = entity.start_server(
-        (host, port), block=False, evt_handlers=list(_handlers(door, services))
+    door: Door,
+    host: str,
+    port: int,
+    *,
+    services: Sequence[Service] = SERVICES,
+    limits: Limits | None = None,
+    seats: Seats | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    shares_port: bool = False,
+) -> Server:
+    """Listen and answer, in threads, until `shutdown` of what is returned.
+
+    Args:
+        seats: Shared with other servers of this process, as the limit of associations then is.
+        ssl_context: TLS is spoken, and nothing else.
+        shares_port: Other processes listen on the same port.
+
+    Raises:
+        OSError: it cannot be listened on this address.
+    """
+    limits = limits or Limits()
+    rules = Rules(
+        door=door,
+        offer=Offer(services),
+        seats=seats or Seats(limits.associations),
+        begin=partial(c_store.begin, door=door),
+        handlers=tuple(_handlers(door, services)),
+        limits=limits,
     )
-    assert server is not None
+    server = Server(
+        _entity(door.ae_title, limits),
+        (host, port),
+        rules,
+        ssl_context=ssl_context,
+        shares_port=shares_port,
+    )
+    server.start()
     return server
 
 
-def _support(entity: AE, services: Iterable[Service]) -> None:
-    for service in services:
-        for sop_class in service.sop_classes or ():
-            entity.add_supported_context(sop_class, list(service.transfer_syntaxes or UNCOMPRESSED))
+def _entity(ae_title: str, limits: Limits) -> AE:
+    entity = AE(ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = c_store.IMPLEMENTATION_VERSION
+    entity.maximum_pdu_size = limits.pdu_bytes
+    entity.acse_timeout = limits.artim_seconds
+    entity.network_timeout = limits.idle_seconds
+    return entity
 
 
-def _handlers(door: Door, services: Iterable[Service]) -> Iterable[Any]:
+def _handlers(door: Door, services: Iterable[Service]) -> Iterable[evt.EventHandlerType]:
     by_event: dict[evt.InterventionEvent, list[Service]] = {}
     for service in services:
         by_event.setdefault(service.event, []).append(service)
@@ -63,13 +104,42 @@ def _handlers(door: Door, services: Iterable[Service]) -> Iterable[Any]:
 
 def _dispatch(event: evt.Event, *, door: Door, offered: Sequence[Service]) -> Any:
     sop_class = _sop_class(event)
-    for service in offered:
-        if service.sop_classes is None or sop_class in service.sop_classes:
+    meant = [s for s in offered if s.sop_classes is None or sop_class in s.sop_classes]
+    peer = door.peer_of(event.assoc)
+    for service in meant:
+        if service.permission is None or service.permission in peer.may:
             return service.handler(event, door)
-    return 0x0122  # refused: SOP class not supported
+    status = statuses.NOT_AUTHORIZED if meant else statuses.SOP_CLASS_NOT_SUPPORTED
+    return _refused(event, status)
 
 
 def _sop_class(event: evt.Event) -> str:
     request = event.request
     named = getattr(request, "AffectedSOPClassUID", None)
     return str(named or getattr(request, "RequestedSOPClassUID", ""))
+
+
+def _refused(event: evt.Event, status: int) -> Any:
+    """A status, in the form in which pynetdicom wants it of the handlers of an event."""
+    return _FORMS.get(event.event, _with_dataset)(status)
+
+
+def _alone(status: int) -> int:
+    return status
+
+
+def _with_dataset(status: int) -> tuple[int, None]:
+    return status, None
+
+
+def _once(status: int) -> Iterator[tuple[int, None]]:
+    yield status, None
+
+
+_FORMS: Final[dict[Any, Callable[[int], Any]]] = {
+    evt.EVT_C_ECHO: _alone,
+    evt.EVT_C_STORE: _alone,
+    evt.EVT_C_FIND: _once,
+    evt.EVT_C_GET: _alone,
+    evt.EVT_C_MOVE: _alone,
+}

@@ -208,6 +208,8 @@ def time(utc: str) -> str:
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# What one transaction wrote, and all that is made of one row, has the same.
+@lru_cache(maxsize=4096)
 def instant(microseconds: int) -> str:
     moment = _EPOCH + timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"

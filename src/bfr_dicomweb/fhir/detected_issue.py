@@ -33,6 +33,7 @@ TITLES: Final[dict[str, str]] = {
     "study-ambiguous": "Bildstudie som inte kan kopplas säkert",
     "study-patient-mismatch": "Bildstudie med annan patient än remissen",
     "images-without-order": "Bilder utan remiss",
+    "irregular-object": "Bildobjekt som avviker från standarden",
 }
 
 

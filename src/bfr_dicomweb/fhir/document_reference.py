@@ -40,41 +40,62 @@ def subject_of(patient: PatientRow | None) -> cda.Subject:
 
 def build(row: OrderRow, patient: PatientRow | None, number: int) -> Resource:
     """Version `number` of the document of an order; the last one is the current one."""
-    order, subject = row.order, subject_of(patient)
-    version = order.documents[number - 1]
-    document = ids.DocumentId(row.id, number)
-    unique = cda.document_id(order, subject, number)
-    made: Resource = {
-        "resourceType": "DocumentReference",
-        "id": document.reference,
-        "meta": codings.meta(row.change, row.changed_us),
-        "masterIdentifier": {"system": _URI, "value": f"urn:uuid:{unique}"},
-        "identifier": [
-            {"type": _SET_ID, **codings.identifier(order.key.identifier)},
-            {"type": _VERSION_NUMBER, "value": str(number)},
-        ],
-        "status": "current" if number == len(order.documents) else _SUPERSEDED,
-        "docStatus": version.status,
-        "type": codings.DIAGNOSTIC_IMAGING_STUDY,
-        "category": [codings.RADIOLOGY],
-        "subject": {"reference": f"Patient/{ids.PATIENT}{row.patient_id}"},
-        "date": codings.time(version.time),
-        "description": f"Remiss och svar {order.key.value}, version {number}",
-    }
-    if number > 1:
-        before = ids.DocumentId(row.id, number - 1).reference
-        target = {"reference": f"DocumentReference/{before}"}
-        made["relatesTo"] = [{"code": "replaces", "target": target}]
-    attachment = {
-        "contentType": cda.MEDIA_TYPE,
-        "language": "sv-SE",
-        "url": f"Binary/{document.binary}",
-        "title": f"Remiss och svar {order.key.value}",
-        "creation": codings.time(version.time),
-    }
-    made["content"] = [{"attachment": attachment}]
-    made["context"] = {"related": _related(row.exam_ids, row.id)}
-    return made
+    return _DocumentSet.of(row, patient).version(number)
+
+
+@dataclass(frozen=True, slots=True)
+class _DocumentSet:
+    """The document of an order in all its versions, and what they have in common."""
+
+    order: OrderRow
+    subject: cda.Subject
+    common: Resource
+    set_id: Element
+    title: str
+
+    @classmethod
+    def of(cls, row: OrderRow, patient: PatientRow | None) -> "_DocumentSet":
+        key = row.order.key
+        common: Resource = {
+            "meta": codings.meta(row.change, row.changed_us),
+            "type": codings.DIAGNOSTIC_IMAGING_STUDY,
+            "category": [codings.RADIOLOGY],
+            "subject": {"reference": f"Patient/{ids.PATIENT}{row.patient_id}"},
+            "context": {"related": _related(row.exam_ids, row.id)},
+        }
+        set_id = {"type": _SET_ID, **codings.identifier(key.identifier)}
+        return cls(row, subject_of(patient), common, set_id, f"Remiss och svar {key.value}")
+
+    def version(self, number: int) -> Resource:
+        versions = self.order.order.documents
+        version = versions[number - 1]
+        document = ids.DocumentId(self.order.id, number)
+        unique = cda.document_id(self.order.order, self.subject, number)
+        at = codings.time(version.time)
+        attachment = {
+            "contentType": cda.MEDIA_TYPE,
+            "language": "sv-SE",
+            "url": f"Binary/{document.binary}",
+            "title": self.title,
+            "creation": at,
+        }
+        made: Resource = {
+            "resourceType": "DocumentReference",
+            "id": document.reference,
+            **self.common,
+            "masterIdentifier": {"system": _URI, "value": f"urn:uuid:{unique}"},
+            "identifier": [self.set_id, {"type": _VERSION_NUMBER, "value": str(number)}],
+            "status": "current" if number == len(versions) else _SUPERSEDED,
+            "docStatus": version.status,
+            "date": at,
+            "description": f"{self.title}, version {number}",
+            "content": [{"attachment": attachment}],
+        }
+        if number > 1:
+            before = ids.DocumentId(self.order.id, number - 1).reference
+            target = {"reference": f"DocumentReference/{before}"}
+            made["relatesTo"] = [{"code": "replaces", "target": target}]
+        return made
 
 
 def build_received(
@@ -246,9 +267,9 @@ class DocumentReferences:
 
 
 def _of_order(row: OrderRow, patient: PatientRow | None) -> list[Entry]:
-    base = row.id << (_PLACE_BITS + 1)
+    base, of = row.id << (_PLACE_BITS + 1), _DocumentSet.of(row, patient)
     return [
-        Entry(version.time, base + version.number, partial(build, row, patient, version.number))
+        Entry(version.time, base + version.number, partial(of.version, version.number))
         for version in row.order.documents
     ]
 

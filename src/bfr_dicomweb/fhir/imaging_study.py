@@ -372,17 +372,14 @@ class ImagingStudies:
 
     async def _entries(self, studies: Iterable[StudyRow], exams: Iterable[ExamRow]) -> list[Entry]:
         stored = list({row.id: row for row in studies}.values())
-        uids = {row.study_instance_uid for row in stored}
-        linked: dict[str, list[ExamRow]] = {}
-        for exam in await places.rows(timeline.exams_of_studies, self.archive.index, uids):
-            for link in exam.studies:
-                linked.setdefault(link.study_instance_uid, []).append(exam)
-        patients = await self._patients(
-            row for row in stored if row.study_instance_uid not in linked
-        )
+        exam_ids = {exam for row in stored for exam in row.exam_ids}
+        linked = {
+            row.id: row for row in await places.rows(timeline.exams, self.archive.index, exam_ids)
+        }
+        patients = await self._patients(row for row in stored if not row.exam_ids)
         found = []
         for row in stored:
-            of = linked.get(row.study_instance_uid, [])
+            of = [linked[exam] for exam in row.exam_ids if exam in linked]
             patient = of[0].patient_id if of else patients.get(row.id)
             found.append(Entry(row.moment, row.id << 1, partial(build, row, of, patient)))
         now = self.clock()

@@ -17,6 +17,7 @@ from bfr_dicomweb.fhir.outcomes import Explains, Issue, issue
 from bfr_dicomweb.fhir.search import Criterion, Include, Moment, References, Search, Text, Token
 from bfr_dicomweb.fhir.search_parameters import Kind, Parameter, parameters_of
 from bfr_dicomweb.fhir.source import Candidate, Narrowing, Resource, Source
+from bfr_dicomweb.services import sight
 
 _FIRST_BATCH: Final = 20
 _MOST_OF_A_BATCH: Final = 1000
@@ -103,6 +104,10 @@ class Searcher:
         self._base = base
 
     async def page(self, search: Search, place: Place) -> Page:
+        with sight.one():
+            return await self._page(search, place)
+
+    async def _page(self, search: Search, place: Place) -> Page:
         plan = await self._planned(search)
         if search.summary == "count":
             total, issues = await self._counted(plan)

@@ -7,7 +7,7 @@ from typing import Final
 
 from bfr_dicomweb.fhir import codings, ids, moved, places
 from bfr_dicomweb.fhir.codings import Element, identifiers_of
-from bfr_dicomweb.fhir.places import Entry, Place, numbers
+from bfr_dicomweb.fhir.places import Entry, Place, comes_after, numbers
 from bfr_dicomweb.fhir.source import Candidate, Narrowing, Resource
 from bfr_dicomweb.orders.events import Facts
 from bfr_dicomweb.orders.identifiers import AliasKind
@@ -229,7 +229,8 @@ class ServiceRequests:
                 )
                 of = {row.id: row for row in orders}
                 found += [_exam_entry(row, of[row.order_id]) for row in exams]
-            if len(orders) < limit or len(found) > limit + _most_exams(orders):
+            shown = (comes_after(one.place, after, newest_first=newest_first) for one in found)
+            if len(orders) < limit or sum(shown) >= limit:
                 return found
             at = orders[-1].moment, orders[-1].id
 
@@ -239,11 +240,6 @@ def _again(after: Place, newest_first: bool) -> Place:
     moment, key = after
     order = key >> _PLACE_BITS
     return moment, order + 1 if newest_first else order - 1
-
-
-def _most_exams(orders: Sequence[OrderRow]) -> int:
-    """So many of what was found may lie before the place."""
-    return max((len(row.exam_ids) for row in orders), default=0) + 1
 
 
 def _order_entry(row: OrderRow) -> Entry:

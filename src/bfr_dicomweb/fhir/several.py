@@ -37,23 +37,26 @@ class Several:
         after: tuple[str, int] | None,
         limit: int,
     ) -> Sequence[Candidate]:
-        found = await asyncio.gather(
-            *(
-                source.candidates(
-                    narrowing,
-                    newest_first=newest_first,
-                    after=self._own(after, place, newest_first=newest_first),
-                    limit=limit,
-                )
-                for place, source in enumerate(self.sources)
+        async def of(place: int, narrowed: Narrowing) -> list[Candidate]:
+            found = await self.sources[place].candidates(
+                narrowed,
+                newest_first=newest_first,
+                after=self._own(after, place, newest_first=newest_first),
+                limit=limit,
             )
-        )
-        # the keys of the sources may be equal: each gets a class of remainders of its own
-        merged = [
-            replace(candidate, key=candidate.key * len(self.sources) + place)
-            for place, candidates in enumerate(found)
-            for candidate in candidates
-        ]
+            # the keys of the sources may be equal: each gets a class of remainders of its own
+            count = len(self.sources)
+            return [Candidate(c.resource, c.moment, c.key * count + place) for c in found]
+
+        merged: list[Candidate] = []
+        if narrowing.ids is None:
+            each = (of(place, narrowing) for place in range(len(self.sources)))
+            merged = [one for found in await asyncio.gather(*each) for one in found]
+        else:
+            wanted = narrowing.ids
+            for place in range(len(self.sources)):
+                merged += await of(place, replace(narrowing, ids=wanted)) if wanted else []
+                wanted -= {candidate.resource["id"] for candidate in merged}
         merged.sort(key=lambda c: (c.moment, c.key), reverse=newest_first)
         return merged[:limit]
 

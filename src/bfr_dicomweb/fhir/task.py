@@ -96,7 +96,10 @@ def build(row: ExamRow) -> Resource:
 def _reason(exam: Exam) -> Element | None:
     if exam.cancel_requested and exam.status not in (Status.CANCELLED, Status.MOVED):
         return _CANCEL_REQUESTED
-    return {"text": exam.facts.status_reason} if exam.facts.status_reason else None
+    said, code = exam.facts.status_reason, exam.facts.status_reason_code
+    if code is not None and code.code and (code.display or code.code) in said:
+        return codings.concept(code) | {"text": said}
+    return {"text": said} if said else None
 
 
 def _period(exam: Exam) -> Element:

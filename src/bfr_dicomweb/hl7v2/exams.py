@@ -284,7 +284,8 @@ def facts(
     exam_start: str = "",
 ) -> Facts:
     names = occasion.sender.fields
-    orc, obr = group.first("ORC"), group.first("OBR")
+    orc, obr, ipc = group.first("ORC"), group.first("OBR"), group.first("IPC")
+    visit = occasion.message.first("PV1")
     return Facts(
         authored=authored,
         procedure=_procedure(group),
@@ -301,6 +302,12 @@ def facts(
         performing_unit=performing_unit,
         status_reason=fields.meaning(orc, 16) if orc is not None else "",
         exam_start=exam_start,
+        location=group.text("IPC", 8),
+        protocol=fields.coding(ipc, 6) if ipc is not None else None,
+        performing_physician=fields.interpreter(obr, 34) if obr is not None else None,
+        referrer=fields.person(visit, 8) if visit is not None else None,
+        admission=fields.entity(visit, 19) if visit is not None else None,
+        ward=fields.text(visit, 3) if visit is not None else "",
     )
 
 

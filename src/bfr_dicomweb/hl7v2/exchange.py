@@ -3,15 +3,13 @@
 Its tables and keys stand, with their meanings, in ``senders.example.toml`` (`EXAMPLE`).
 """
 
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, cast, get_args
+from typing import Final, cast, get_args
 from zoneinfo import ZoneInfo
 
 from bfr_dicomweb.errors import InvalidMessage, InvalidRequest
@@ -21,6 +19,7 @@ from bfr_dicomweb.hl7v2.status_mapping import Role, Rule, StatusMapping
 from bfr_dicomweb.orders.delays import Criterion, Delay
 from bfr_dicomweb.orders.events import Kind, Party, ReportStatus
 from bfr_dicomweb.orders.identifiers import of_unit, system_of
+from bfr_dicomweb.toml_tables import Table, parsed
 
 EXAMPLE: Final = (files("bfr_dicomweb.hl7v2") / "senders.example.toml").read_text("utf-8")
 VERSIONS: Final = ("2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8")
@@ -31,9 +30,6 @@ _NOTHING_PROMISED: Final = Delay()
 HOME: Final = ZoneInfo("Europe/Stockholm")
 PRODUCTION: Final = frozenset({"P"})
 _STANDARD_MAPPING: Final = StatusMapping()
-
-T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +206,7 @@ def parse(text: str) -> Exchange:
     Raises:
         InvalidRequest: it is no TOML, or has what cannot be used; the text names table and key.
     """
-    try:
-        top = _Table("", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidRequest(f"no TOML: {error}") from None
+    top = parsed(text)
     unknown = top.choice("unknown", ("accept", "refuse"), "accept")
     processing = frozenset(top.texts("processing")) or PRODUCTION
     senders = tuple(_sender(table, processing) for table in top.tables("senders"))
@@ -229,86 +222,7 @@ def _refuse_doubles(table: str, names: list[str]) -> None:
         raise InvalidRequest(f"{table}: each needs a name of its own")
 
 
-class _Table:
-    """A table being read; what nobody asked for is refused at the end."""
-
-    def __init__(self, path: str, values: dict[str, Any]) -> None:
-        self.path = path
-        self._values = dict(values)
-
-    def refuse(self, key: str, reason: str) -> InvalidRequest:
-        return InvalidRequest(f"{self.path}.{key}: {reason}" if self.path else f"{key}: {reason}")
-
-    def refuse_others(self) -> None:
-        for key in self._values:
-            raise self.refuse(key, "there is no such key")
-
-    def _take(self, key: str, kind: type[T] | tuple[type[T], ...], default: T, what: str) -> T:
-        value = self._values.pop(key, default)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.refuse(key, f"has to be {what}")
-        return value
-
-    def text(self, key: str, default: str = "") -> str:
-        return self._take(key, str, default, "a text")
-
-    def required(self, key: str) -> str:
-        found = self.text(key)
-        if not found:
-            raise self.refuse(key, "is missing")
-        return found
-
-    def flag(self, key: str) -> bool:
-        return self._take(key, bool, False, "true or false")
-
-    def number(self, key: str, default: float = 0.0) -> float:
-        found = float(self._take(key, (int, float), default, "a number"))
-        if not 0 <= found < 1e9:
-            raise self.refuse(key, "has to be 0 or more")
-        return found
-
-    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """A list of texts; one text is a list of one."""
-        value = self._values.pop(key, None)
-        if value is None:
-            return default
-        found = [value] if isinstance(value, str) else value
-        if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-            raise self.refuse(key, "has to be a text or a list of texts")
-        return tuple(found)
-
-    def choice(self, key: str, choices: Collection[str], default: str) -> str:
-        found = self.text(key, default)
-        if found not in choices:
-            raise self.refuse(key, f"has to be one of {', '.join(choices)}")
-        return found
-
-    def member(self, key: str, kind: type[E], default: E) -> E:
-        return kind(self.choice(key, tuple(kind), default))
-
-    def table(self, key: str) -> "_Table | None":
-        value = self._values.pop(key, None)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise self.refuse(key, "has to be a table")
-        return _Table(f"{self.path}.{key}" if self.path else key, value)
-
-    def tables(self, key: str) -> list["_Table"]:
-        value = self._values.pop(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self.refuse(key, f"has to be written as [[{key}]]")
-        path = f"{self.path}.{key}" if self.path else key
-        return [
-            _Table(f"{path}[{item.get('name', place)}]", item)
-            for place, item in enumerate(value, start=1)
-        ]
-
-    def names(self) -> list[str]:
-        return list(self._values)
-
-
-def _sender(table: _Table, processing: frozenset[str]) -> Sender:
+def _sender(table: Table, processing: frozenset[str]) -> Sender:
     role = table.member("role", Role, Role.BOTH)
     zone = _zone(table)
     found = Sender(
@@ -335,7 +249,7 @@ def _sender(table: _Table, processing: frozenset[str]) -> Sender:
     return found
 
 
-def _zone(table: _Table) -> ZoneInfo:
+def _zone(table: Table) -> ZoneInfo:
     name = table.text("timezone", HOME.key)
     try:
         return ZoneInfo(name)
@@ -344,14 +258,14 @@ def _zone(table: _Table) -> ZoneInfo:
         raise table.refuse("timezone", "is no time zone") from None
 
 
-def _charset(table: _Table) -> str:
+def _charset(table: Table) -> str:
     charset = table.text("charset")
     if charset and charsets.codec_of(charset) is None:
         raise table.refuse("charset", "is no character set that is known here")
     return charset
 
 
-def _performer(table: _Table, role: Role) -> Party | None:
+def _performer(table: Table, role: Role) -> Party | None:
     given = table.table("performer")
     if given is None:
         return None
@@ -364,7 +278,7 @@ def _performer(table: _Table, role: Role) -> Party | None:
     return Party(of_unit(identifier) if identifier else None, name)
 
 
-def _issuers(table: _Table | None) -> Issuers:
+def _issuers(table: Table | None) -> Issuers:
     if table is None:
         return Issuers()
     keys = ("accession", "placer", "filler", "procedure", "patient")
@@ -380,7 +294,7 @@ def _system(text: str) -> str:
     return system_of(text)
 
 
-def _fields(table: _Table | None) -> Mapping[str, tuple[FieldName, ...]]:
+def _fields(table: Table | None) -> Mapping[str, tuple[FieldName, ...]]:
     if table is None:
         return DEFAULT_FIELDS
     given = {}
@@ -394,13 +308,13 @@ def _fields(table: _Table | None) -> Mapping[str, tuple[FieldName, ...]]:
     return MappingProxyType({**DEFAULT_FIELDS, **given})
 
 
-def _headings(table: _Table | None) -> Mapping[str, str]:
+def _headings(table: Table | None) -> Mapping[str, str]:
     if table is None:
         return MappingProxyType({})
     return MappingProxyType({code: table.text(code) for code in table.names()})
 
 
-def _rule(table: _Table) -> Rule:
+def _rule(table: Table) -> Rule:
     found = Rule(
         kind=Kind(table.choice("kind", tuple(Kind), "")),
         trigger=table.texts("trigger"),
@@ -415,18 +329,18 @@ def _rule(table: _Table) -> Rule:
     return found
 
 
-def _role(table: _Table, name: str) -> Role:
+def _role(table: Table, name: str) -> Role:
     if name not in tuple(Role):
         raise table.refuse("role", f"has to be of {', '.join(Role)}")
     return Role(name)
 
 
-def _report(table: _Table) -> ReportStatus | None:
+def _report(table: Table) -> ReportStatus | None:
     name = table.choice("report", ("", *ReportStatus), "")
     return ReportStatus(name) if name else None
 
 
-def _delay(table: _Table | None) -> Delay | None:
+def _delay(table: Table | None) -> Delay | None:
     if table is None:
         return None
     criterion = table.choice("criterion", CRITERIA, "")
@@ -448,7 +362,7 @@ def _is_time_of_day(text: str) -> bool:
     )  # fmt: skip
 
 
-def _receiver(table: _Table) -> Receiver:
+def _receiver(table: Table) -> Receiver:
     name = table.required("name")
     kind = table.choice("kind", ("mllp", "http"), "mllp")
     wanted = table.table("for")
@@ -477,33 +391,33 @@ def _receiver(table: _Table) -> Receiver:
     return found
 
 
-def _except_from(table: _Table) -> frozenset[str]:
+def _except_from(table: Table) -> frozenset[str]:
     sender = table.text("sender")
     return frozenset(table.texts("except_from", (sender,) if sender else ()))
 
 
-def _refuse_incomplete(table: _Table, receiver: Receiver) -> None:
+def _refuse_incomplete(table: Table, receiver: Receiver) -> None:
     if receiver.kind == "mllp" and not receiver.host:
         raise table.refuse("host", "is missing")
     if receiver.kind == "http" and not receiver.url.startswith(("http://", "https://")):
         raise table.refuse("url", "has to begin with http:// or https://")
 
 
-def _port(table: _Table, kind: str) -> int:
+def _port(table: Table, kind: str) -> int:
     port = table.number("port", 2575)
     if kind == "mllp" and not (1 <= port <= 65535 and port == int(port)):
         raise table.refuse("port", "has to be between 1 and 65535")
     return int(port)
 
 
-def _send(table: _Table) -> frozenset[str]:
+def _send(table: Table) -> frozenset[str]:
     send = frozenset(table.texts("send", ("status", "report")))
     if not send or not send <= {"status", "report"}:
         raise table.refuse("send", "has to be of status, report")
     return send
 
 
-def _tls(table: _Table | None) -> Tls | None:
+def _tls(table: Table | None) -> Tls | None:
     if table is None:
         return None
     found = Tls(table.text("ca"), table.text("certificate"), table.text("key"))

@@ -5,13 +5,14 @@ reads as "".
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from datetime import date as calendar_date
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, update_wrapper
+from typing import Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from bfr_dicomweb.hl7v2.message import Segment
+from bfr_dicomweb.hl7v2.message import Encoding, Segment
 from bfr_dicomweb.orders.events import Coding, Party
 from bfr_dicomweb.orders.identifiers import Identifier, of_patient, of_unit, system_of
 
@@ -57,29 +58,59 @@ class InvalidTime(ValueError):
     """The text is no HL7 time (data types TS, DTM)."""
 
 
+# What is longer is text, and that hardly ever comes twice.
+_LONGEST_REMEMBERED: Final = 200
+_REMEMBERED: Final = 4096
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _remembered(
+    read: Callable[Concatenate[Segment, int, P], T],
+) -> Callable[Concatenate[Segment, int, P], T]:
+    """Read equal fields once: messages name the same patients, persons, units and codes."""
+
+    def read_raw(raw: str, encoding: Encoding, *args: P.args, **kwargs: P.kwargs) -> T:
+        return read(Segment("", 1, ["", raw], encoding), 1, *args, **kwargs)
+
+    known: Callable[..., T] = lru_cache(maxsize=_REMEMBERED)(read_raw)
+
+    def remembering(segment: Segment, n: int, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        raw = segment.raw(n)
+        if len(raw) > _LONGEST_REMEMBERED:
+            return read(segment, n, *args, **kwargs)
+        return known(raw, segment.encoding_of(n), *args, **kwargs)
+
+    return update_wrapper(remembering, read)
+
+
 def text(segment: Segment, n: int, component: int = 1, repetition: int = 1) -> str:
     raw = segment.raw(n)
+    if not raw:
+        return ""
     if raw.isalnum():
         # most fields are, and no delimiter is
         return raw if component == 1 == repetition else ""
-    return segment.text(n, component, repetition).strip() if raw else ""
+    return _text(segment, n, component, repetition)
+
+
+@_remembered
+def _text(segment: Segment, n: int, component: int, repetition: int) -> str:
+    return segment.text(n, component, repetition).strip()
 
 
 def part(segment: Segment, n: int, component: int, subcomponent: int, repetition: int = 1) -> str:
     return segment.text(n, component, repetition, subcomponent).strip()
 
 
-def components(segment: Segment, n: int, repetition: int = 1) -> list[str]:
+@_remembered
+def components(segment: Segment, n: int, repetition: int = 1) -> tuple[str, ...]:
     """The first subcomponents of at least ten components; nothing when the field is absent."""
-    raw = segment.raw(n)
-    if not raw:
-        return []
-    if raw.isalnum():
-        return [raw, *_NONE] if repetition == 1 else []
     repetitions = segment.repetitions(n)
     if repetition > len(repetitions):
-        return []
-    return [*map(str.strip, repetitions[repetition - 1].components), *_NONE]
+        return ()
+    return (*map(str.strip, repetitions[repetition - 1].components), *_NONE)
 
 
 def utc_text(at: datetime) -> str:
@@ -177,19 +208,12 @@ def authority(segment: Segment, n: int, component: int, repetition: int = 1) -> 
     return system_of(namespace, universal_id) if namespace or universal_id else ""
 
 
+@_remembered
 def entity(segment: Segment, n: int, repetition: int = 1) -> Identifier | None:
     """An entity identifier (EI): value, namespace, universal id, its type.
 
     Also as the first component of a pair (EIP), with subcomponents.
     """
-    raw = segment.raw(n)
-    if not raw:
-        return None
-    first = segment.text(n, 1, repetition)
-    if first == raw:
-        # nothing in it is divided or escaped
-        value = first.strip()
-        return Identifier("", value) if value else None
     value, namespace, universal_id = (components(segment, n, repetition) or _NONE)[:3]
     if not value:
         return None
@@ -206,7 +230,8 @@ def authority_of_pair(segment: Segment, n: int, repetition: int) -> str:
     return system_of(namespace, universal_id) if namespace or universal_id else ""
 
 
-def patient_identifiers(segment: Segment, n: int, default_system: str) -> list[Identifier]:
+@_remembered
+def patient_identifiers(segment: Segment, n: int, default_system: str) -> tuple[Identifier, ...]:
     """Of all repetitions of a CX that name a person, in their order."""
     found = []
     for repetition in range(1, len(segment.repetitions(n)) + 1):
@@ -217,9 +242,10 @@ def patient_identifiers(segment: Segment, n: int, default_system: str) -> list[I
         if not known.system and default_system:
             known = Identifier(default_system, known.value)
         found.append(known)
-    return found
+    return tuple(found)
 
 
+@_remembered
 def person(segment: Segment, n: int, repetition: int = 1) -> Party | None:
     """A person with an identifier (XCN): number, family, given, ..., 9 the authority."""
     parts = components(segment, n, repetition)
@@ -237,6 +263,7 @@ def _of_unit(
     return of_unit(number, authority(segment, n, component, repetition))
 
 
+@_remembered
 def interpreter(segment: Segment, n: int) -> Party | None:
     """A name with date and location (NDL), whose first component is a whole person (CNN)."""
     number, family, given = (part(segment, n, 1, place) for place in (1, 2, 3))
@@ -247,6 +274,7 @@ def interpreter(segment: Segment, n: int) -> Party | None:
     return Party(of_unit(number, system) if number else None, "", family, given)
 
 
+@_remembered
 def unit(segment: Segment, n: int) -> Party | None:
     """An organisation (XON): name, ..., 6 the authority, 10 (before version 2.5: 3) the number."""
     parts = components(segment, n)
@@ -260,6 +288,7 @@ def unit(segment: Segment, n: int) -> Party | None:
     return Party(_of_unit(segment, n, 6, number), name)
 
 
+@_remembered
 def unit_of_code(segment: Segment, n: int) -> Party | None:
     """An organisation that is named by a code (CE): number, name."""
     parts = components(segment, n)
@@ -272,6 +301,7 @@ def unit_of_code(segment: Segment, n: int) -> Party | None:
     return Party(identified, name)
 
 
+@_remembered
 def coding(segment: Segment, n: int, repetition: int = 1) -> Coding | None:
     """A coded element (CE, CWE); the alternative when there is nothing else."""
     parts = components(segment, n, repetition)
@@ -289,10 +319,9 @@ def coding_system(name: str) -> str:
     return known or (system_of("", name) if uid(name) else LOCAL_CODES + quote(name, safe=""))
 
 
+@_remembered
 def meaning(segment: Segment, n: int) -> str:
     """What a coded or a plain field says to a person, all repetitions."""
-    if not segment.raw(n):
-        return ""
     every = (components(segment, n, place + 1) for place in range(len(segment.repetitions(n))))
     said = (parts[1] or parts[8] or parts[0] for parts in every)
     return "; ".join(filter(None, said))

@@ -55,7 +55,8 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 
-@dataclass(frozen=True, slots=True)
+# compared by identity, because it is part of the keys of caches; of each there is one
+@dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
     """The delimiters of MSH-1 and MSH-2, "" for one that is not in use, and the character set."""
 
@@ -204,7 +205,7 @@ class Segment:
         return self._fields[field] if field < len(self._fields) else ""
 
     def field(self, number: int) -> Field:
-        return Field(self.raw(number), self._encoding_of(number))
+        return Field(self.raw(number), self.encoding_of(number))
 
     def repetitions(self, field: int) -> tuple[Repetition, ...]:
         return self.field(field).repetitions
@@ -215,7 +216,7 @@ class Segment:
         """Without escape sequences; "" when absent and when HL7 null."""
         if field >= len(self._fields) or not (raw := self._fields[field]):
             return ""
-        encoding = self._encoding if field > 2 else self._encoding_of(field)
+        encoding = self._encoding if field > 2 else self.encoding_of(field)
         return encoding.pick(raw, repetition, component, subcomponent)
 
     def is_null(self, field: int) -> bool:
@@ -224,7 +225,7 @@ class Segment:
     def __repr__(self) -> str:
         return f"Segment({self.name} {self.sequence})"
 
-    def _encoding_of(self, field: int) -> Encoding:
+    def encoding_of(self, field: int) -> Encoding:
         # MSH-1 and MSH-2 hold the delimiters and are not divided by them
         return _UNDIVIDED if field <= 2 and self.name in HEADERS else self._encoding
 
@@ -241,12 +242,13 @@ class Designator:
 class Header:
     """What MSH says; of a message that could not be parsed as far as it could be read."""
 
-    __slots__ = ("charset", "encoding", "msh")
+    __slots__ = ("_event", "charset", "encoding", "msh")
 
     def __init__(self, msh: Segment, encoding: Encoding, charset: Charset) -> None:
         self.msh = msh
         self.encoding = encoding
         self.charset = charset
+        self._event: tuple[str, str] | None = None
 
     @property
     def sending_application(self) -> Designator:
@@ -272,19 +274,18 @@ class Header:
     @property
     def code(self) -> str:
         """MSH-9.1, the type without its event: ORM."""
-        return self.msh.text(9).strip().upper().partition("_")[0]
+        return self._code_and_trigger()[0]
 
     @property
     def trigger(self) -> str:
         """MSH-9.2, or what the rest of the header says of it: O01."""
-        trigger = self.msh.text(9, 2).strip().upper()
-        # some write the structure where the type belongs
-        return trigger or self.msh.text(9).strip().upper().partition("_")[2] or self._guess()
+        return self._code_and_trigger()[1]
 
     @property
     def type(self) -> str:
         """Type and event: ORM^O01."""
-        return f"{self.code}^{self.trigger}" if self.trigger else self.code
+        code, trigger = self._code_and_trigger()
+        return f"{code}^{trigger}" if trigger else code
 
     @property
     def control_id(self) -> str:
@@ -298,9 +299,17 @@ class Header:
     def version(self) -> str:
         return self.msh.text(12).strip()
 
-    def _guess(self) -> str:
-        code, _, trigger = self.msh.text(9, 3).strip().upper().partition("_")
-        return trigger if code == self.code and trigger else ONLY_TRIGGER.get(self.code, "")
+    def _code_and_trigger(self) -> tuple[str, str]:
+        if self._event is None:
+            # some write the structure where the type belongs
+            code, _, structure = self.msh.text(9).strip().upper().partition("_")
+            trigger = self.msh.text(9, 2).strip().upper()
+            self._event = code, trigger or structure or self._guess(code)
+        return self._event
+
+    def _guess(self, code: str) -> str:
+        named, _, trigger = self.msh.text(9, 3).strip().upper().partition("_")
+        return trigger if code == named and trigger else ONLY_TRIGGER.get(code, "")
 
     def _designator(self, field: int) -> Designator:
         msh = self.msh
@@ -330,9 +339,9 @@ class Message(Header):
     def __repr__(self) -> str:
         return f"Message({len(self.all_segments)} segments)"
 
-    def _guess(self) -> str:
+    def _guess(self, code: str) -> str:
         event = self.first("EVN")
-        return (event.text(1).strip().upper() if event is not None else "") or super()._guess()
+        return (event.text(1).strip().upper() if event is not None else "") or super()._guess(code)
 
 
 def parse(data: bytes, *, charset: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Message:
@@ -409,16 +418,13 @@ def _encoding(text: str, codec: str) -> Encoding:
         raise InvalidMessage(
             "the message does not begin with an MSH segment", code=100, segment="MSH", rejected=True
         )
-    return _known_encoding(text[3], text[4:12], codec)
+    separator = text[3]
+    characters = text[4:12].partition(separator)[0].partition("\r")[0].partition("\n")[0]
+    return _known_encoding(separator, characters, codec)
 
 
 @lru_cache(maxsize=256)
-def _known_encoding(separator: str, beginning: str, codec: str) -> Encoding:
-    """
-    Args:
-        beginning: Of the header after MSH-1: MSH-2 and what follows it.
-    """
-    characters = re.split(f"[{re.escape(separator)}\r\n]", beginning, maxsplit=1)[0]
+def _known_encoding(separator: str, characters: str, codec: str) -> Encoding:
     if not _are_delimiters(separator):
         raise InvalidMessage(
             "MSH-1 is no field separator", code=102, segment="MSH", field=1, rejected=True
@@ -483,6 +489,7 @@ def _joined(lines: list[str]) -> str:
     return lines[0] if len(lines) == 1 else "\n".join(lines).rstrip("\n")
 
 
+@lru_cache(maxsize=1024)
 def _is_segment_name(name: str) -> bool:
     return (
         len(name) == 3 and name.isalnum() and name.isupper() and name.isascii()

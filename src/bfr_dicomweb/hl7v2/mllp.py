@@ -11,7 +11,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,6 +19,7 @@ import structlog
 from bfr_dicomweb.errors import InvalidMessage, Unavailable
 from bfr_dicomweb.hl7v2 import acknowledgement, charsets
 from bfr_dicomweb.hl7v2.message import HEAD_BYTES, peek
+from bfr_dicomweb.tls import certificate_names
 
 VT: Final = b"\x0b"
 FS: Final = b"\x1c"
@@ -315,7 +315,7 @@ class _Connection:
         self._handler = handler
         self._limits = limits
         self._reader, self._writer = reader, writer
-        self._names = client_names(writer.get_extra_info("ssl_object"))
+        self._names = certificate_names(writer.get_extra_info("ssl_object"))
         self._frames = FrameReader(limits.message_bytes)
         self._begun: float | None = None  # when the message that is coming in began
         self.is_busy = False
@@ -488,51 +488,6 @@ async def connect(
         yield connection
     finally:
         await connection.close()
-
-
-def client_names(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> frozenset[str] | None:
-    """Common name and alternative names of the other side's certificate.
-
-    None without TLS, and when it showed no certificate.
-    """
-    certificate: Any = ssl_object.getpeercert() if ssl_object is not None else None
-    if not certificate:
-        return None
-    subject = (pair for part in certificate.get("subject", ()) for pair in part)
-    names = {value for kind, value in subject if kind == "commonName"}
-    alternatives = certificate.get("subjectAltName", ())
-    kinds = ("DNS", "URI", "email", "IP Address")
-    return frozenset(names | {value for kind, value in alternatives if kind in kinds})
-
-
-def server_context(certificate: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
-    """
-    Args:
-        certificate: PEM, with the intermediate certificates after it.
-        client_ca: PEM; when given, only senders with a certificate of these authorities connect.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    if client_ca is not None:
-        context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def client_context(
-    ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
-) -> ssl.SSLContext:
-    """
-    Args:
-        ca: PEM; the authorities of this machine when None.
-        certificate: PEM, of this side, when the receiver asks for one.
-    """
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if certificate is not None:
-        context.load_cert_chain(certificate, key)
-    return context
 
 
 def _reason(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Patients: PID in every message, and ADT of which merges and their undoing is more than that."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from bfr_dicomweb.errors import InvalidMessage
@@ -50,11 +51,11 @@ def identifiers(pid: Segment, occasion: Occasion) -> tuple[Identifier, ...]:
     default = occasion.sender.issuers.patient
     found = fields.patient_identifiers(pid, 3, default)
     if not found:
-        found = [
+        found = tuple(
             identifier
             for field in (2, 4)
             for identifier in fields.patient_identifiers(pid, field, default)
-        ]
+        )
     if not found:
         raise InvalidMessage(
             "PID-3 names no patient", code=101, segment="PID", sequence=pid.sequence, field=3
@@ -62,9 +63,12 @@ def identifiers(pid: Segment, occasion: Occasion) -> tuple[Identifier, ...]:
     return _telling_first(found)
 
 
-def _telling_first(found: list[Identifier]) -> tuple[Identifier, ...]:
-    found.sort(key=lambda identifier: (identifier.system not in NATIONAL, not identifier.system))
-    return tuple(dict.fromkeys(found))
+def _telling_first(found: Iterable[Identifier]) -> tuple[Identifier, ...]:
+    return tuple(dict.fromkeys(sorted(found, key=_precedence)))
+
+
+def _precedence(identifier: Identifier) -> tuple[bool, bool]:
+    return identifier.system not in NATIONAL, not identifier.system
 
 
 def demographics(pid: Segment, occasion: Occasion) -> Demographics:

@@ -145,7 +145,10 @@ def marked(events: Sequence[Event]) -> tuple[Event, ...]:
         place: _mark(together) if place and len(together) > 1 else ""
         for place, together in by_place.items()
     }
-    return tuple(replace(event, shared=marks[event.shared]) for event in events)
+    return tuple(
+        event if event.shared == marks[event.shared] else replace(event, shared=marks[event.shared])
+        for event in events
+    )
 
 
 def _mark(together: Sequence[Event]) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx2
 
+from bfr_dicomweb import tls
 from bfr_dicomweb.errors import InvalidMessage, InvalidRequest, Unavailable, Undelivered
 from bfr_dicomweb.hl7v2 import batches, mllp, telling
 from bfr_dicomweb.hl7v2 import exchange as exchanges
@@ -203,7 +204,7 @@ def _client_context(ca: Path | None, certificate: Path | None, key: Path | None)
         Unavailable: one of the files is not there, or is not what it should be.
     """
     try:
-        return mllp.client_context(ca, certificate, key)
+        return tls.client_context(ca, certificate, key)
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
         raise Unavailable(f"TLS: certificates cannot be used: {reason}") from None

@@ -7,11 +7,13 @@ from typing import Final
 
 from bfr_dicomweb.errors import Unavailable
 
-# Everything that came by messages or that clients wrote.
+# Everything that came by messages, that clients wrote, or that peers wait for.
 _TABLES: Final = (
     *("message", "exchange", "attachment", "patient", "patient_identifier", "patient_link"),
     *("imaging_order", "exam", "order_alias", "order_event", "report", "report_exam", "moved"),
     *("finding", "resource", "resource_identifier", "outbox", "sender_seen", "secret"),
+    *("commitment", "delivery", "delivery_instance", "delivery_commitment"),
+    *("growing_study", "availability_notice"),
 )
 _LINKS: Final = """
     INSERT INTO main.study_exam (study_instance_uid, exam_id, rung, study_id, patient_id, change)
@@ -44,8 +46,9 @@ def _copy(connection: sqlite3.Connection) -> int:
             columns = ", ".join(
                 name for _, name, *_ in connection.execute(f"PRAGMA old.table_info({table})")
             )
+            # findings about stored objects have just been raised anew
             connection.execute(
-                f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"  # noqa: S608 # our names
+                f"INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"  # noqa: S608 # our names
             )
     if "study_exam" in held:
         connection.execute(_LINKS)

@@ -336,7 +336,7 @@ def _moments(
         if date is None:
             continue
         shifted = zone is not None and date_path[0] in _UTC
-        combined = time is not None and _one_interval(date, time)
+        combined = time is not None and not time.alone and _one_interval(date, time)
         if not combined and not shifted:
             continue
         done |= {date_path, time_path} if combined else {date_path}

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bfr_dicomweb.errors import StorageFull, Unavailable
-from bfr_dicomweb.index import revision, sqlite
+from bfr_dicomweb.index import postgresql, revision, sqlite
 from bfr_dicomweb.index.statements import Connection
 
 T = TypeVar("T")
@@ -72,14 +72,14 @@ class Index:
                 yield conn
 
     async def ask(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-        """Run reads, as inside `read`; on SQLite in one visit to a thread.
+        """Run reads, as inside `read`, on the driver itself; on SQLite in one visit to a thread.
 
         Args:
             work: May await nothing but statements on what it is given.
         """
         if not self.is_sqlite:
-            async with self.read() as conn:
-                return await work(conn)
+            async with self.read() as conn, postgresql.direct(conn, _raise_for_state) as direct:
+                return await work(direct)
         with self._translated():
             connection = await self._askers.get()
             try:
@@ -109,25 +109,43 @@ class Index:
         work: Callable[[Connection], Coroutine[Any, Any, T]],
         *,
         first: Callable[[], None] | None = None,
+        durable: bool = True,
     ) -> T:
-        """Run work in a transaction, as inside `write`; on SQLite in one visit to its thread.
+        """Run work in a transaction, as inside `write`, on the driver itself.
+
+        On SQLite in one visit to its thread.
 
         Args:
             work: May await nothing but statements on what it is given.
             first: May block; runs in a thread before the transaction begins.
+            durable: False does not wait for the disk: what is committed outlives this process, and
+                a power failure only when something durable was committed after it.
         """
         if not self.is_sqlite:
             if first is not None:
                 await asyncio.to_thread(first)
-            async with self.write() as conn:
-                return await work(conn)
+            return await self._transact_directly(work, durable=durable)
         with self._translated():
             async with self._writing:
                 if self._transactor is None:
                     self._transactor = await sqlite.connect(self._path)
                 return await sqlite.transact(
-                    self._transactor, work, first=first, timeout_s=_TIMEOUT_S
+                    self._transactor, work, first=first, durable=durable, timeout_s=_TIMEOUT_S
                 )
+
+    async def _transact_directly(
+        self, work: Callable[[Connection], Coroutine[Any, Any, T]], *, durable: bool
+    ) -> T:
+        with self._translated():
+            async with (
+                self._writing,
+                self._connected(self._writer) as conn,
+                postgresql.direct(conn, _raise_for_state) as direct,
+                direct.raw.transaction(),
+            ):
+                if not durable:
+                    await direct.raw.execute("SET LOCAL synchronous_commit = off")
+                return await work(direct)
 
     async def _roll_back(self, conn: AsyncConnection) -> None:
         await conn.rollback()

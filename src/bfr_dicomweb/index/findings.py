@@ -19,6 +19,12 @@ MESSAGE: Final = "message/"
 STUDY: Final = "study/"
 EXAM: Final = "exam/"
 CONFLICT: Final = "conflict|"
+OBJECTS: Final = "objects/"
+
+# Stored as received, although something about it is not as the Standard has it.
+IRREGULAR_OBJECT: Final = "irregular-object"
+# Tags that a finding names.
+_MOST_PATHS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +159,48 @@ def resolve(turn: Turn, found: Iterable[StoredFinding]) -> None:
         if not one.resolved:
             change = turn.tell(FINDING_CHANGED, f"finding/{one.id}")
             turn.script.add(_RESOLVE, [(one.id, one.key, turn.at, change, turn.at_us)])
+
+
+@dataclass(frozen=True, slots=True)
+class Irregular:
+    """A stored object with oddities.
+
+    Attributes:
+        oddities: What is odd, and the path of the attribute where it is.
+    """
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    sender: str
+    oddities: tuple[tuple[str, str], ...]
+
+
+async def raise_of_objects(turn: Turn, irregular: Sequence[Irregular]) -> None:
+    """One finding for each kind of oddity in a study, however many of its objects have it."""
+    stated: dict[str, Stated] = {}
+    for one in irregular:
+        paths: dict[str, list[str]] = {}
+        for oddity, path in one.oddities:
+            paths.setdefault(oddity, []).append(path)
+        for oddity, found in paths.items():
+            key = f"{OBJECTS}{one.study_instance_uid}|{oddity}"
+            if key not in stated:
+                stated[key] = _stated(key, oddity, found, one)
+    known = {one.key for one in await by_keys(turn.conn, list(stated))}
+    for key, finding in stated.items():
+        if key not in known:
+            _write(turn, finding, None)
+
+
+def _stated(key: str, oddity: str, paths: Sequence[str], one: Irregular) -> Stated:
+    places = ", ".join(sorted({path for path in paths if path})[:_MOST_PATHS])
+    at = f" at {places}" if places else ""
+    return Stated(
+        key=key,
+        code=IRREGULAR_OBJECT,
+        severity="low",
+        subject=oddity,
+        detail=f"{oddity}{at}; first in the object {one.sop_instance_uid}",
+        performer=one.sender,
+        study_instance_uid=one.study_instance_uid,
+    )

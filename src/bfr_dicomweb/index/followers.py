@@ -63,6 +63,16 @@ async def advance(conn: Connection, places: dict[str, int], owner: str) -> None:
     await script.run(conn)
 
 
+async def leave_out(conn: Connection, name: str) -> None:
+    """Of a follower to whom nothing is new of what has happened so far."""
+    await row(
+        conn,
+        "UPDATE follower SET change = (SELECT change FROM counter WHERE id = 1) WHERE name = ?1"
+        " RETURNING change",
+        (name,),
+    )
+
+
 async def changes_after(conn: Connection, number: int, limit: int) -> list[Followed]:
     found = await rows(
         conn,

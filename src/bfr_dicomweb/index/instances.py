@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bfr_dicomweb.dicom.attributes import first_text
-from bfr_dicomweb.index import changes, columns, series, studies
+from bfr_dicomweb.dicom.part10 import Finding
+from bfr_dicomweb.index import changes, columns, findings, series, studies
 from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
+from bfr_dicomweb.index.turn import Turn
 from bfr_dicomweb.refs import Ref
 
 _SPAN_BYTES: Final = 16
@@ -40,6 +42,8 @@ class NewInstance:
     blob_key: str
     size_bytes: int
     digest: bytes  # SHA-256
+    findings: tuple[Finding, ...] = ()
+    sender: str = ""  # who is told of the findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +173,23 @@ async def add_instances(conn: Connection, prepared: Sequence[PreparedInstance]) 
     studies.write(script, open_studies.values())
     series.write(script, open_series.values())
     _write(script, batch)
-    await script.run(conn)
+    turn = Turn(conn, counter, batch.at_us, script)
+    await findings.raise_of_objects(turn, _irregular(fresh))
+    await turn.end()
     return outcomes
+
+
+def _irregular(fresh: Sequence[PreparedInstance]) -> list[findings.Irregular]:
+    return [
+        findings.Irregular(
+            item.new.study_instance_uid,
+            item.new.sop_instance_uid,
+            item.new.sender,
+            tuple((found.code, found.path) for found in item.new.findings),
+        )
+        for item in fresh
+        if item.new.findings
+    ]
 
 
 async def _taken(conn: Connection, uids: list[str]) -> dict[str, tuple[bytes, int]]:
@@ -245,7 +264,6 @@ def _write(script: Script, batch: _Batch) -> None:
     script.add(_INSERT_DOCUMENT, batch.documents)
     script.add(_INSERT_SPANS, batch.spans)
     changes.add(script, batch.changes)
-    changes.keep_counter(script, batch.counter)
 
 
 def _stored(found: Sequence[Any], series_number: int | None = None) -> StoredInstance:
@@ -268,6 +286,16 @@ async def locate(conn: Connection, ref: Ref) -> StoredInstance | None:
         return None
     stored = _stored(found)
     return stored if stored.ref == ref else None
+
+
+async def by_uids(conn: Connection, sop_instance_uids: Sequence[str]) -> list[StoredInstance]:
+    """Those that are there, in no order."""
+    found = await rows(
+        conn,
+        f"SELECT {_SELECTED} FROM instance i WHERE i.sop_instance_uid IN (?1::text[])",
+        (list(sop_instance_uids),),
+    )
+    return [_stored(values) for values in found]
 
 
 # The order of the instances of a study, which indexes give without sorting. Unlike that of a

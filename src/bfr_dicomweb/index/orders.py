@@ -23,9 +23,9 @@ import orjson
 from bfr_dicomweb.index import findings
 from bfr_dicomweb.index.statements import insert, rows
 from bfr_dicomweb.index.turn import EXAM_CHANGED, ORDER_CHANGED, REPORT_CHANGED, Turn
-from bfr_dicomweb.orders import fold, grouping, records, state
+from bfr_dicomweb.orders import fold, grouping, records, scheduled_steps, state
 from bfr_dicomweb.orders.events import Event
-from bfr_dicomweb.orders.identifiers import Alias, AliasKind
+from bfr_dicomweb.orders.identifiers import DICOM_UID, Alias, AliasKind
 
 ORDER: Final = "order"
 EXAM: Final = "exam"
@@ -163,7 +163,7 @@ _MOVE_EVENT: Final = (
 _ORDER: Final = ("patient_id", "order_key", "status", "authored", "modified", "body")
 _EXAM: Final = (
     *("order_id", "place", "patient_id", "status", "coarse", "performer", "modality"),
-    *("modified", "authored", "expected", "body"),
+    *("modified", "authored", "expected", "station", "starts", "body"),
 )
 _PATIENT_AT: Final = _EXAM.index("patient_id")
 _EXPECTED_AT: Final = _EXAM.index("expected")
@@ -478,7 +478,8 @@ class _Writing:
         self.rows.exams[key] = (
             *(order_id, place, root, exam.status.value, coarse.value if coarse else ""),
             *(exam.performer, exam.facts.modality, exam.modified, exam.facts.authored),
-            *(expected, records.dumps(exam)),
+            *(expected, exam.facts.station_ae_title, scheduled_steps.starts(exam)),
+            records.dumps(exam),
         )
         before = self.known.exams.get(key)
         previous = None if before is None else state.Status(before[3])
@@ -532,6 +533,10 @@ class _Writing:
         for place, (key, said) in enumerate(zip(ids.exams, folded.exams, strict=True)):
             of_exam = (root, ids.order_of[place], key)
             wanted |= {(a.value, a.kind.value, a.system, *of_exam) for a in said.aliases}
+            if not said.values(AliasKind.STUDY):
+                # worklists have it, and what is performed from there names it
+                uid = scheduled_steps.derived_study_uid(said.aliases, root)
+                wanted |= {(uid, AliasKind.STUDY.value, DICOM_UID, *of_exam)} if uid else set()
         for one, of in zip(kept, places, strict=True):
             for named in _of_order(one.event):
                 wanted |= {(*named, root, ids.order_of[place], 0) for place in of}
@@ -643,7 +648,10 @@ def alias_text(alias: Alias) -> str:
 def _local_order(order: state.Order, local: Mapping[int, int]) -> state.Order:
     if all(exam == place for exam, place in local.items()):
         return order
-    milestones = tuple(replace(one, exam=local[one.exam]) for one in order.milestones)
+    milestones = tuple(
+        state.Milestone(one.time, local[one.exam], one.status, one.digest)
+        for one in order.milestones
+    )
     return replace(order, exams=tuple(local.values()), milestones=milestones)
 
 

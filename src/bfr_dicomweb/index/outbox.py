@@ -67,12 +67,13 @@ _CLAIM: Final = """
 """
 
 
-def enqueue(turn: Turn, entries: Iterable[tuple[str, str, bytes]]) -> None:
+def enqueue(turn: Turn, entries: Iterable[tuple[str, str, bytes]], *, delay_us: int = 0) -> None:
     """Put in receiver, kind and payload, to be delivered after the commit."""
+    due_us = turn.at_us + delay_us
     turn.script.add(
         _INSERT,
         [
-            (turn.number(), receiver, kind, payload, WAITING, turn.at_us, 0, "", 0, "")
+            (turn.number(), receiver, kind, payload, WAITING, due_us, 0, "", 0, "")
             for receiver, kind, payload in entries
         ],
     )
@@ -92,6 +93,14 @@ async def claim(
         return None
     number, to, kind, payload, attempts = found
     return Entry(number, to, kind, bytes(payload), attempts)
+
+
+def hasten(turn: Turn, receiver: str) -> None:
+    """What waits for the next attempt is tried now: there is a sign that it may succeed."""
+    turn.script.add(
+        "UPDATE outbox SET due_us = ?2 WHERE receiver = ?1 AND due_us > ?2 AND state = 'failed'",
+        [(receiver, turn.at_us)],
+    )
 
 
 async def renew(conn: Connection, number: int, owner: str, *, until_us: int) -> None:

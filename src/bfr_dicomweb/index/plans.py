@@ -76,11 +76,19 @@ class StudySource:
         return " AND ".join(self.where) or "1 = 1"
 
 
+# Study date, study time and Study Instance UID: the place of a study among all.
+Moment = tuple[str, str, str]
+
+
 async def study_source(
-    conn: Connection, keys: Sequence[Key], zone: int | None, page_end: int
+    conn: Connection,
+    keys: Sequence[Key],
+    zone: int | None,
+    page_end: int,
+    after: Moment | None = None,
 ) -> StudySource:
-    """The cheapest way to the first `page_end` studies that match."""
-    parameters = Parameters(for_sqlite=is_sqlite(conn))
+    """The cheapest way to the first `page_end` studies that match, of those behind `after`."""
+    parameters = _Behind(for_sqlite=is_sqlite(conn), after=after)
     by_path = {key.path: key for key in keys}
     if _UID in by_path:
         return _walk(keys, zone, parameters, bounds_all=True)
@@ -112,10 +120,26 @@ def _term_values(key: Key, term: Term) -> list[str]:
     return []
 
 
+@dataclass(slots=True)
+class _Behind(Parameters):
+    """Of a statement that looks at studies behind a moment only."""
+
+    after: Moment | None = None
+
+    def condition(self, alias: str) -> list[str]:
+        if self.after is None:
+            return []
+        names = ", ".join(f"{alias}.{name}" for name in _MOMENT)
+        return [f"({names}) < ({', '.join(map(self.add, self.after))})"]
+
+
+_MOMENT: Final = ("study_date", "study_time", "study_instance_uid")
+
+
 def _walk(
-    keys: Sequence[Key], zone: int | None, parameters: Parameters, *, bounds_all: bool = False
+    keys: Sequence[Key], zone: int | None, parameters: _Behind, *, bounds_all: bool = False
 ) -> StudySource:
-    where = conditions(keys, zone, parameters)
+    where = [*parameters.condition("t"), *conditions(keys, zone, parameters)]
     dates_only = zone is None and all(key.path in _DATES for key in keys)
     return StudySource(
         "study t", tuple(where), parameters, is_checked=not dates_only, bounds_all=bounds_all
@@ -128,7 +152,7 @@ _DATES: Final = frozenset({("00080020",)})
 def _terms(
     keys: Sequence[Key],
     zone: int | None,
-    parameters: Parameters,
+    parameters: _Behind,
     term: Term,
     values: list[str],
     page_end: int,
@@ -142,11 +166,12 @@ def _terms(
 
 
 def _term(
-    left: Sequence[Key], zone: int | None, parameters: Parameters, term: Term, value: str
+    left: Sequence[Key], zone: int | None, parameters: _Behind, term: Term, value: str
 ) -> tuple[str, list[str], bool]:
     """The tables and conditions of one term, and whether the study is looked at for others."""
     dates = [key for key in left if key.path in _DATES and zone is None]
     where = [f"x.kind = {term.value}", f"x.value = {parameters.add(value)}"]
+    where += parameters.condition("x")
     # The dates of the study stand beside the term, and its index is sorted by them.
     where += [
         text.replace("t.study_date", "x.study_date") for text in conditions(dates, None, parameters)
@@ -173,7 +198,7 @@ def _cross(first: str, parameters: Parameters) -> str:
 def _several_terms(
     left: Sequence[Key],
     zone: int | None,
-    parameters: Parameters,
+    parameters: _Behind,
     term: Term,
     values: list[str],
     page_end: int,
@@ -196,9 +221,10 @@ def _several_terms(
 
 
 def _few(
-    found: list[int], keys: Sequence[Key], zone: int | None, parameters: Parameters
+    found: list[int], keys: Sequence[Key], zone: int | None, parameters: _Behind
 ) -> StudySource:
-    where = [f"t.id {parameters.add_list(found, 'bigint')}", *conditions(keys, zone, parameters)]
+    where = [f"t.id {parameters.add_list(found, 'bigint')}", *parameters.condition("t")]
+    where += conditions(keys, zone, parameters)
     return StudySource("study t", tuple(where), parameters, bounds_all=True)
 
 

@@ -18,7 +18,14 @@ from bfr_dicomweb.index import answers, columns
 from bfr_dicomweb.index.answers import Assembly, Result, Wanted, element, shared
 from bfr_dicomweb.index.columns import unwrapped
 from bfr_dicomweb.index.conditions import Parameters, conditions
-from bfr_dicomweb.index.plans import COUNTED, VISITS, StudySource, level_keys, study_source
+from bfr_dicomweb.index.plans import (
+    COUNTED,
+    VISITS,
+    StudySource,
+    level_keys,
+    study_source,
+)
+from bfr_dicomweb.index.sqlite import InThread
 from bfr_dicomweb.index.statements import Connection, is_sqlite, row, rows
 from bfr_dicomweb.refs import Level, Ref
 
@@ -38,6 +45,18 @@ class Matches:
     remaining_is_exact: bool
 
 
+# What the order of results is by, of one result.
+Position = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Results that follow each other, and where they end; None when nothing is left."""
+
+    rows: list[Result]
+    after: Position | None
+
+
 _NOTHING: Final = Matches([], 0, remaining_is_exact=True)
 
 
@@ -50,22 +69,48 @@ async def find_studies(conn: Connection, search: Search, ref: Ref | None = None)
     source = await study_source(conn, keys, zone, page_end)
     before = len(source.parameters.values)
     page = source.select(f"{source.study_key} AS id", limit=search.limit + 1, offset=search.offset)
-    found = await rows(
-        conn,
-        "SELECT t.study_instance_uid, t.modalities, t.sop_classes, t.number_of_series,"  # noqa: S608 # our words
-        f" t.number_of_instances, a.attributes FROM ({page}) p"
-        " JOIN study t ON t.id = p.id JOIN study_attributes a ON a.study_id = p.id"
-        " ORDER BY t.study_date DESC, t.study_time DESC, t.study_instance_uid DESC",
-        source.parameters.values,
-    )
-    chosen = answers.wanted(search)
-    assembly = Assembly(chosen)
-    results = [_study(assembly, chosen, *columns_) for columns_ in found[: search.limit]]
+    found = await _study_rows(conn, page, source)
+    results = _study_results(search, found[: search.limit])
     if len(found) <= search.limit:
         return Matches(results, 0, remaining_is_exact=True)
     del source.parameters.values[before:]
     count, exact = await _count_studies(conn, source, page_end)
     return Matches(results, max(count - page_end, 1), exact)
+
+
+async def studies_after(conn: Connection, search: Search, after: Position | None) -> Stretch:
+    """The next studies behind a position, in the order of `find_studies`; nothing is counted."""
+    behind = None if after is None else (after[0], after[1], after[2])
+    source = await study_source(conn, search.keys, search.timezone_minutes, search.limit, behind)
+    page = source.select(f"{source.study_key} AS id", limit=search.limit)
+    found = await _study_rows(conn, page, source)
+    return _stretch(search, _study_results(search, found), found, 3)
+
+
+def _stretch(search: Search, results: list[Result], found: Sequence[Any], parts: int) -> Stretch:
+    """Args:
+    parts: How many columns at the end of a row are its position.
+    """
+    is_last = len(found) < search.limit
+    return Stretch(results, None if is_last else tuple(found[-1][-parts:]))
+
+
+async def _study_rows(conn: Connection, page: str, source: StudySource) -> Sequence[Any]:
+    return await rows(
+        conn,
+        "SELECT t.study_instance_uid, t.modalities, t.sop_classes, t.number_of_series,"  # noqa: S608 # our words
+        " t.number_of_instances, a.attributes, t.study_date, t.study_time, t.study_instance_uid"
+        f" FROM ({page}) p"
+        " JOIN study t ON t.id = p.id JOIN study_attributes a ON a.study_id = p.id"
+        " ORDER BY t.study_date DESC, t.study_time DESC, t.study_instance_uid DESC",
+        source.parameters.values,
+    )
+
+
+def _study_results(search: Search, found: Sequence[Any]) -> list[Result]:
+    chosen = answers.wanted(search)
+    assembly = Assembly(chosen)
+    return [_study(assembly, chosen, *columns_[:6]) for columns_ in found]
 
 
 def _with_ref(keys: Sequence[Key], ref: Ref | None) -> tuple[Key, ...]:
@@ -146,25 +191,42 @@ class _Below:
     def text(self) -> str:
         return f"FROM {self.tables} WHERE {' AND '.join(self.where) or '1 = 1'}"
 
+    @property
+    def parts(self) -> int:
+        """Of how many columns the order is."""
+        return self.order.count(",") + 1
+
 
 async def find_series(conn: Connection, search: Search, ref: Ref | None = None) -> Matches:
     """One page of the series that match, of the study of `ref` or of all."""
     if search.limit == 0:
         return _NOTHING
     below = await _below(conn, search, ref, Level.SERIES)
-    found, remaining, exact = await _page_below(
-        conn,
-        below,
-        search,
-        "s.id, s.study_id, t.study_instance_uid, s.series_instance_uid, s.number_of_instances",
-    )
+    found, remaining, exact = await _page_below(conn, below, search, _SERIES_COLUMNS)
+    return Matches(await _series_results(conn, search, found), remaining, exact)
+
+
+async def series_after(conn: Connection, search: Search, after: Position | None) -> Stretch:
+    """The next series behind a position, in the order of `find_series`."""
+    below = await _below(conn, search, None, Level.SERIES)
+    found = await _next_below(conn, below, search, _SERIES_COLUMNS, after)
+    results = await _series_results(conn, search, found)
+    return _stretch(search, results, found, below.parts)
+
+
+_SERIES_COLUMNS: Final = (
+    "s.id, s.study_id, t.study_instance_uid, s.series_instance_uid, s.number_of_instances"
+)
+
+
+async def _series_results(conn: Connection, search: Search, found: Sequence[Any]) -> list[Result]:
     chosen = answers.wanted(search)
     series = await _attributes(conn, "series", {key for key, *_ in found})
     needed = {of for _, of, *_ in found} if chosen.needs_study else set()
     studies = await _studies(conn, needed)
     assembly = Assembly(chosen)
     results = []
-    for key, study_key, study_uid, uid, instances in found:
+    for key, study_key, study_uid, uid, instances, *_ in found:
         own, study = studies.get(study_key, ({}, {}))
         own = own | answers.told(Ref(study_uid, uid)) | {"00201209": element("IS", instances)}
         stored = series.get(key, {})
@@ -172,7 +234,7 @@ async def find_series(conn: Connection, search: Search, ref: Ref | None = None) 
         if chosen.every_series:
             result = assembly.with_all(result, stored.items(), own.items(), study.items())
         results.append(result)
-    return Matches(results, remaining, exact)
+    return results
 
 
 async def _below(conn: Connection, search: Search, ref: Ref | None, level: Level) -> _Below:
@@ -267,6 +329,18 @@ async def _page_below(
     return found[: search.limit], max(counted - page_end, 1), counted < most
 
 
+async def _next_below(
+    conn: Connection, below: _Below, search: Search, selected: str, after: Position | None
+) -> Sequence[Any]:
+    """The rows behind a position, each with its own position at its end."""
+    parameters = below.parameters
+    if after is not None:
+        below.where.append(f"({below.order}) > ({', '.join(map(parameters.add, after))})")
+    limit = parameters.add(search.limit)
+    sql = f"SELECT {selected}, {below.order} {below.text} ORDER BY {below.order} LIMIT {limit}"
+    return await rows(conn, sql, parameters.values)
+
+
 async def _attributes(
     conn: Connection, level: str, keys: Iterable[int]
 ) -> dict[int, Mapping[str, Any]]:
@@ -312,6 +386,18 @@ async def find_instances(conn: Connection, search: Search, ref: Ref | None = Non
         return _NOTHING
     below = await _below(conn, search, ref, Level.INSTANCE)
     found, remaining, exact = await _page_below(conn, below, search, _THIN)
+    return Matches(await _instance_results(conn, search, found), remaining, exact)
+
+
+async def instances_after(conn: Connection, search: Search, after: Position | None) -> Stretch:
+    """The next instances behind a position, in the order of `find_instances`."""
+    below = await _below(conn, search, None, Level.INSTANCE)
+    found = await _next_below(conn, below, search, _THIN, after)
+    thin = [one[: -below.parts] for one in found]
+    return _stretch(search, await _instance_results(conn, search, thin), found, below.parts)
+
+
+async def _instance_results(conn: Connection, search: Search, found: Sequence[Any]) -> list[Result]:
     chosen = answers.wanted(search)
     studies = await _studies(
         conn, {study_id for _, study_id, *_ in found} if chosen.needs_study else ()
@@ -338,7 +424,7 @@ async def find_instances(conn: Connection, search: Search, ref: Ref | None = Non
         if document:
             result = answers.rooted(result, Ref(*thin[3:6]))
         results.append(result)
-    return Matches(results, remaining, exact)
+    return results
 
 
 def _instance(thin: Any) -> Result:
@@ -392,7 +478,8 @@ async def _documents(conn: Connection, keys: list[int]) -> dict[int, Mapping[str
         (keys,),
     )
     packed = [(key, bytes(document)) for key, document in found]
-    if len(packed) > _FEW_DOCUMENTS:
+    # What SQLite finds is decoded in the thread of the connection, where there is no event loop.
+    if len(packed) > _FEW_DOCUMENTS and not isinstance(conn, InThread):
         return await asyncio.to_thread(_decoded, packed)
     return _decoded(packed)
 

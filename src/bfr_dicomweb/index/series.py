@@ -12,6 +12,7 @@ from bfr_dicomweb.dicom.attributes import Attributes
 from bfr_dicomweb.index import changes, columns
 from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 from bfr_dicomweb.index.studies import filled
+from bfr_dicomweb.refs import Ref
 
 _STEP_DATE: Final = "00400244"
 _STEP_TIME: Final = "00400245"
@@ -230,3 +231,16 @@ async def find(
     key, study_uid, uid, modality, instances, change, document = found
     kept = orjson.loads(document)
     return StoredSeries(key, study_uid, uid, modality, instances, change, kept)
+
+
+async def identified(conn: Connection, series_instance_uids: list[str]) -> list[Ref]:
+    """Those of these series that are stored; two studies may use one UID."""
+    found = await rows(
+        conn,
+        "SELECT t.study_instance_uid, s.series_instance_uid"
+        " FROM series s JOIN study t ON t.id = s.study_id"
+        " WHERE s.series_instance_uid IN (?1::text[])"
+        " ORDER BY t.study_instance_uid, s.series_number, s.series_instance_uid",
+        (series_instance_uids,),
+    )
+    return [Ref(study_uid, series_uid) for study_uid, series_uid in found]

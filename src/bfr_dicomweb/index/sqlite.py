@@ -26,7 +26,7 @@ _PRAGMAS: Final = (
     "PRAGMA mmap_size = 268435456",
     "PRAGMA journal_size_limit = 67108864",
     # pages that change with every commit are then written into the database less often
-    "PRAGMA wal_autocheckpoint = 8000",
+    "PRAGMA wal_autocheckpoint = 16000",
 )
 
 
@@ -70,6 +70,15 @@ class OneHopCursor:
 
 
 class OneHopConnection(aiosqlite.Connection):
+    """
+    Attributes:
+        is_durable: A commit outlives a power failure, not only this process.
+        is_patient: Statements wait for other processes.
+    """
+
+    is_durable = True
+    is_patient = True
+
     @property
     def raw(self) -> sqlite3.Connection:
         return self._conn
@@ -160,6 +169,7 @@ async def transact(
     work: Callable[[InThread], Coroutine[Any, Any, T]],
     *,
     first: Callable[[], None] | None = None,
+    durable: bool = True,
     timeout_s: float = 30.0,
 ) -> T:
     """Run a transaction in one visit to the connection's thread.
@@ -167,13 +177,15 @@ async def transact(
     Args:
         work: May await nothing but statements on what it is given.
         first: Runs there before the transaction begins.
+        durable: False: it may be lost in a power failure as long as no durable one follows it.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     nap_s = 0.001
     while True:
         try:
-            return cast("T", await connection.run(partial(_transact, connection, work, first)))
+            visit = partial(_transact, connection, work, first, durable=durable)
+            return cast("T", await connection.run(visit))
         except Busy:
             first = None  # it has been done
             if loop.time() > deadline:
@@ -197,9 +209,14 @@ def _transact(
     connection: OneHopConnection,
     work: Callable[[InThread], Coroutine[Any, Any, T]],
     first: Callable[[], None] | None,
+    *,
+    durable: bool,
 ) -> T:
     if first is not None:
         first()
+    if connection.is_durable is not durable:
+        connection.raw.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        connection.is_durable = durable
     if not _try_begin(connection):
         raise Busy
     try:
@@ -223,13 +240,14 @@ def _finished(work: Coroutine[Any, Any, T]) -> T:
 
 def _try_begin(connection: OneHopConnection) -> bool:
     raw = connection.raw
-    raw.execute("PRAGMA busy_timeout = 0")
+    if connection.is_patient:
+        # for good: this is the only statement of a writer that can meet another one
+        raw.execute("PRAGMA busy_timeout = 0")
+        connection.is_patient = False
     try:
         raw.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
         return False
-    finally:
-        raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     return True

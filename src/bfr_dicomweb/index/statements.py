@@ -14,18 +14,21 @@ import orjson
 from sqlalchemy import CursorResult
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bfr_dicomweb.index import sqlite
+from bfr_dicomweb.index import postgresql, sqlite
 
 _NUMBERED: Final = re.compile(r"\?(\d+)")
 _LISTED: Final = re.compile(r"IN \((\?\d+)::(\w+)\[\]\)")
 
 
-# What runs statements: of SQLAlchemy, or in the thread of an SQLite connection.
-Connection = AsyncConnection | sqlite.InThread
+# What runs statements: of SQLAlchemy, in the thread of an SQLite connection, or the driver of
+# PostgreSQL.
+Connection = AsyncConnection | sqlite.InThread | postgresql.Direct
 
 
 def is_sqlite(conn: Connection) -> bool:
-    return isinstance(conn, sqlite.InThread) or conn.dialect.name == "sqlite"
+    if isinstance(conn, AsyncConnection):
+        return conn.dialect.name == "sqlite"
+    return isinstance(conn, sqlite.InThread)
 
 
 @lru_cache(maxsize=2048)
@@ -56,6 +59,9 @@ def _bound(parameters: Sequence[Any]) -> tuple[Any, ...]:
 async def rows(conn: Connection, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:
     if isinstance(conn, sqlite.InThread):
         return conn.raw.execute(_for_sqlite(sql), _bound(parameters)).fetchall()
+    if isinstance(conn, postgresql.Direct):
+        found: Sequence[Any] = await conn.raw.fetch(_for_postgresql(sql), *parameters)
+        return found
     return (await execute(conn, sql, parameters)).fetchall()
 
 
@@ -80,6 +86,9 @@ class Script:
         if isinstance(conn, sqlite.InThread):
             self._run(conn.raw)
             return
+        if isinstance(conn, postgresql.Direct):
+            await self._run_directly(conn.raw)
+            return
         if is_sqlite(conn):
             raw = await conn.get_raw_connection()
             driver = cast("sqlite.OneHopConnection", raw.driver_connection)
@@ -91,6 +100,14 @@ class Script:
                 await conn.exec_driver_sql(text, parameters[0])
             else:
                 await conn.exec_driver_sql(text, list(parameters))
+
+    async def _run_directly(self, raw: Any) -> None:
+        for sql, parameters in self._statements:
+            text = _for_postgresql(sql)
+            if len(parameters) == 1:
+                await raw.execute(text, *parameters[0])
+            else:
+                await raw.executemany(text, parameters)
 
     def _run(self, raw: sqlite3.Connection) -> None:
         for sql, parameters in self._statements:

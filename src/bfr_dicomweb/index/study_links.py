@@ -349,7 +349,7 @@ async def _exams(conn: Connection, keys: Collection[int]) -> dict[int, _Exam]:
     exams = {}
     for key, root, order_id, body in found:
         exam = records.loads(state.Exam, bytes(body))
-        keys_ = linking.keys_of(key, exam, tuple(sorted(people[root])))
+        keys_ = linking.keys_of(key, exam, tuple(sorted(people[root])), patient_id=root)
         exams[key] = _Exam(root, order_id, keys_)
     return exams
 

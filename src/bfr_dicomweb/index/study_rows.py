@@ -53,6 +53,7 @@ class StudyRow:
     series: By number, but reports after all else and newest first.
     moment: By which studies are walked: the beginning of an ISO 8601 local time, from
         ``0000-00-00`` when no date is known.
+    exam_ids: The exams that it is linked to.
     """
 
     id: int
@@ -61,6 +62,7 @@ class StudyRow:
     attributes: Attributes
     series: tuple[SeriesRow, ...]
     moment: str = ""
+    exam_ids: tuple[int, ...] = ()
 
 
 async def by_ids(conn: Connection, ids: Collection[int]) -> list[StudyRow]:
@@ -228,6 +230,7 @@ async def _read(conn: Connection, found: Sequence[Any]) -> list[StudyRow]:
     if not found:
         return []
     series = await _series(conn, sorted(key for key, *_ in found))
+    exams = await _exams(conn, sorted(uid for _, uid, *_ in found))
     return [
         StudyRow(
             key,
@@ -236,6 +239,7 @@ async def _read(conn: Connection, found: Sequence[Any]) -> list[StudyRow]:
             orjson.loads(document) | _told(uid, *sums),
             tuple(series[key]),
             _moment(date, time),
+            tuple(exams[uid]),
         )
         for key, uid, change, date, time, *sums, document in found
     ]
@@ -249,6 +253,17 @@ def _told(uid: str, modalities: str, sop_classes: str, series: int, instances: i
         "00201206": element("IS", series),
         "00201208": element("IS", instances),
     }
+
+
+async def _exams(conn: Connection, study_instance_uids: list[str]) -> dict[str, list[int]]:
+    found = defaultdict(list)
+    sql = (
+        "SELECT study_instance_uid, exam_id FROM study_exam"
+        " WHERE study_instance_uid IN (?1::text[]) ORDER BY study_instance_uid, exam_id"
+    )
+    for uid, exam in await rows(conn, sql, (study_instance_uids,)):
+        found[uid].append(exam)
+    return found
 
 
 async def _series(conn: Connection, study_ids: list[int]) -> dict[int, list[SeriesRow]]:

@@ -25,7 +25,8 @@ _PUT_WORKLIST: Final = insert(
     "worklist_subscription", ("since", "aet", "until_id", "locks", "filter")
 )
 _PUT_SUBSCRIBER: Final = (
-    "INSERT INTO worklist_subscriber (aet, told) VALUES (?1, ?2) ON CONFLICT (aet) DO NOTHING"
+    "INSERT INTO worklist_subscriber (aet, told, called) VALUES (?1, ?2, ?3)"
+    " ON CONFLICT (aet) DO UPDATE SET called = ?3"
 )
 
 
@@ -108,17 +109,17 @@ def forget_before(turn: Turn, at_us: int) -> None:
 # --- subscriptions ---------------------------------------------------------------------------
 
 
-def subscribe(turn: Turn, aet: str, workitem_id: int, *, locks: bool) -> None:
+def subscribe(turn: Turn, aet: str, workitem_id: int, *, locks: bool, called: bool) -> None:
     number = turn.number()
     turn.script.add(_PUT_ONE, [(aet, workitem_id, number, 1, int(locks))])
-    turn.script.add(_PUT_SUBSCRIBER, [(aet, number)])
+    turn.script.add(_PUT_SUBSCRIBER, [(aet, number, int(called))])
 
 
 def unsubscribe(turn: Turn, aet: str, workitem_id: int) -> None:
     turn.script.add(_PUT_ONE, [(aet, workitem_id, turn.number(), 0, 0)])
 
 
-def subscribe_worklist(turn: Turn, aet: str, *, locks: bool, filtered: str = "") -> None:
+def subscribe_worklist(turn: Turn, aet: str, *, locks: bool, filtered: str, called: bool) -> None:
     number = turn.number()
     # the new one covers all that one of the same kind did
     turn.script.add(
@@ -127,7 +128,7 @@ def subscribe_worklist(turn: Turn, aet: str, *, locks: bool, filtered: str = "")
     )
     suspend_worklist(turn, aet)
     turn.script.add(_PUT_WORKLIST, [(number, aet, 0, int(locks), filtered)])
-    turn.script.add(_PUT_SUBSCRIBER, [(aet, number)])
+    turn.script.add(_PUT_SUBSCRIBER, [(aet, number, int(called))])
 
 
 def suspend_worklist(turn: Turn, aet: str) -> None:
@@ -192,8 +193,15 @@ async def told(conn: Connection, aet: str) -> int | None:
     return None if found is None else int(found[0])
 
 
-def keep_told(turn: Turn, told_of: Mapping[str, int]) -> None:
+def keep_told(turn: Turn, told_of: Mapping[str, int], *, called: bool = False) -> None:
+    """Of who is told in both ways only the calls count."""
     turn.script.add(
-        "UPDATE worklist_subscriber SET told = ?2 WHERE aet = ?1 AND told < ?2",
-        sorted(told_of.items()),
+        "UPDATE worklist_subscriber SET told = ?2 WHERE aet = ?1 AND told < ?2 AND called = ?3",
+        [(aet, number, int(called)) for aet, number in sorted(told_of.items())],
     )
+
+
+async def called(conn: Connection) -> list[str]:
+    """Who is told by calling."""
+    found = await rows(conn, "SELECT aet FROM worklist_subscriber WHERE called = 1 ORDER BY aet")
+    return [aet for (aet,) in found]

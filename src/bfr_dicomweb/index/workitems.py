@@ -1,5 +1,6 @@
 """Workitems in the catalogue. Whoever changes one holds the turn, and is the only one to."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -7,7 +8,17 @@ from typing import Any, Final
 import orjson
 
 from bfr_dicomweb.dicom.attributes import texts_of, values_of, vr_of
-from bfr_dicomweb.dicom.matching import AnyOf, Key, Single, normal_text
+from bfr_dicomweb.dicom.matching import (
+    AnyOf,
+    Key,
+    Name,
+    Range,
+    Single,
+    date_interval,
+    datetime_interval,
+    normal_text,
+)
+from bfr_dicomweb.dicom.person_names import folded_groups
 from bfr_dicomweb.dicom.workitem_attributes import SEARCHED, Path
 from bfr_dicomweb.dicom.workitems import FINAL, Workitem
 from bfr_dicomweb.identity_numbers import match_keys
@@ -32,10 +43,11 @@ _INSERT_VALUE: Final = (
 _DELETE_VALUES: Final = "DELETE FROM workitem_value WHERE workitem_id = ?1"
 _PATIENT_ID: Final = "00100020"
 _STATE: Final = ("00741000",)
-# By whose values a search is narrowed; the others have ranges or folded forms.
-NARROWED: Final = tuple(
-    sorted(path for path in SEARCHED if vr_of(path[-1]) not in ("SQ", "PN", "DT", "DA", "TM"))
-)
+# By whose values a search is narrowed. Names are kept folded, dates by where they begin.
+NARROWED: Final = tuple(sorted(path for path in SEARCHED if vr_of(path[-1]) not in ("SQ", "TM")))
+_BEGINNINGS: Final = {"DA": date_interval, "DT": datetime_interval}
+_LITERAL: Final = re.compile(r"[^*?]*")
+_BEFORE_ALL, _AFTER_ALL = "", "\U0010ffff"
 # Longer ones are of no use to narrow by, and of no good to an index.
 _LONGEST_VALUE: Final = 200
 
@@ -130,9 +142,17 @@ def _texts(attributes: Mapping[str, Any], path: Path) -> Iterable[str]:
         for item in values_of(attributes, path[0]):
             yield from _texts(item, path[1:])
         return
+    vr = vr_of(path[0])
+    if vr == "PN":
+        for name in values_of(attributes, path[0]):
+            yield from folded_groups(name)
+        return
     for text in texts_of(attributes, path[0]):
         if path[0] == _PATIENT_ID:
             yield from match_keys(text)
+        elif vr in _BEGINNINGS:
+            if (interval := _BEGINNINGS[vr](normal_text(text))) is not None:
+                yield interval[0]
         else:
             yield normal_text(text)
 
@@ -157,27 +177,43 @@ class Narrowing:
 def narrowing(keys: Sequence[Key]) -> Narrowing:
     found = Narrowing()
     for key in keys:
-        values = _wanted(key)
-        if values is None:
+        if key.path not in NARROWED:
             found.is_exact = False
-        elif key.path == _STATE:
-            # the condition on all that are not deleted would hide the index
-            found.conditions[0] = f"w.state IN ({found.place(list(values))}::text[])"
+        elif (values := _wanted(key)) is not None:
+            _narrow_to(found, key, values)
         else:
-            # several keys of one sequence have to be in the same item
-            found.is_exact = found.is_exact and len(key.path) == 1
-            path = found.place(".".join(key.path))
-            found.conditions.append(
-                "w.id IN (SELECT v.workitem_id FROM workitem_value v"  # noqa: S608 # our names
-                f" WHERE v.path = {path} AND v.value IN ({found.place(list(values))}::text[]))"
-            )
+            _narrow_between(found, key)
     return found
+
+
+def _narrow_to(found: Narrowing, key: Key, values: tuple[str, ...]) -> None:
+    if key.path == _STATE:
+        # the condition on all that are not deleted would hide the index
+        found.conditions[0] = f"w.state IN ({found.place(list(values))}::text[])"
+        return
+    # several keys of one sequence have to be in the same item
+    found.is_exact = found.is_exact and len(key.path) == 1
+    path = found.place(".".join(key.path))
+    found.conditions.append(
+        "w.id IN (SELECT v.workitem_id FROM workitem_value v"  # noqa: S608 # our names
+        f" WHERE v.path = {path} AND v.value IN ({found.place(list(values))}::text[]))"
+    )
+
+
+def _narrow_between(found: Narrowing, key: Key) -> None:
+    ends = _ends(key)
+    found.is_exact = found.is_exact and len(key.path) == 1 and isinstance(key.match, Range)
+    if ends is None:
+        return
+    path, first, last = (found.place(value) for value in (".".join(key.path), *ends))
+    found.conditions.append(
+        "w.id IN (SELECT v.workitem_id FROM workitem_value v"  # noqa: S608 # our names
+        f" WHERE v.path = {path} AND v.value >= {first} AND v.value <= {last})"
+    )
 
 
 def _wanted(key: Key) -> tuple[str, ...] | None:
     """The values of which one has to be there; None when that is no matter of whole values."""
-    if key.path not in NARROWED:
-        return None
     match key.match:
         case Single(value):
             values = tuple(match_keys(value)) if key.path[-1] == _PATIENT_ID else (value,)
@@ -186,6 +222,18 @@ def _wanted(key: Key) -> tuple[str, ...] | None:
         case _:
             return None
     return values if all(len(value) <= _LONGEST_VALUE for value in values) else None
+
+
+def _ends(key: Key) -> tuple[str, str] | None:
+    """Between which a value has to be."""
+    match key.match:
+        case Range(start, end):
+            return start or _BEFORE_ALL, end or _AFTER_ALL
+        case Name((group, *_)):
+            literal = _LITERAL.match(group)
+            prefix = literal.group() if literal else ""
+            return (prefix, prefix + _AFTER_ALL) if prefix else None
+    return None
 
 
 async def candidates(

@@ -82,6 +82,13 @@ class Facts:
     performing_unit: Party | None = None
     status_reason: str = ""
     exam_start: str = ""
+    status_reason_code: Coding | None = None
+    location: str = ""  # of the station
+    protocol: Coding | None = None
+    performing_physician: Party | None = None  # who is to perform it
+    referrer: Party | None = None
+    admission: Identifier | None = None
+    ward: str = ""  # where the patient is
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from bfr_dicomweb import identity_numbers
 
@@ -106,3 +106,13 @@ def of_unit(value: str, system: str = "") -> Identifier:
     if not system and _HSA.fullmatch(text):
         return Identifier(HSA_ID, text)
     return Identifier(system, text)
+
+
+def authority_of(system: str) -> tuple[str, str]:
+    """Namespace and universal id (an OID, else a URI) of a system, "" for what it has not."""
+    if system.startswith(NAMESPACE):
+        return unquote(system.removeprefix(NAMESPACE)), ""
+    return "", _OID_OF.get(system) or system.removeprefix("urn:oid:")
+
+
+_OID_OF: Final = {system: oid for oid, system in reversed(_OIDS.items())}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
+from bfr_dicomweb.orders import scheduled_steps
 from bfr_dicomweb.orders.composing import LOCAL
 from bfr_dicomweb.orders.identifiers import DICOM_UID, Alias, AliasKind, Identifier
 from bfr_dicomweb.orders.state import Exam, Finding
@@ -53,11 +54,21 @@ class ExamKeys:
     performer: str = ""
 
 
-def keys_of(exam_id: int, exam: Exam, patient: tuple[Identifier, ...]) -> ExamKeys:
+def keys_of(
+    exam_id: int, exam: Exam, patient: tuple[Identifier, ...], *, patient_id: int = 0
+) -> ExamKeys:
+    """
+    Args:
+        patient_id: Of the root, as in `scheduled_steps.study_instance_uid`.
+    """
     facts = exam.facts
     times = {facts.scheduled_start, facts.exam_start, exam.performed} - {""}
+    aliases = exam.aliases
+    uid = scheduled_steps.study_instance_uid(exam, patient_id)
+    if uid and not exam.values(AliasKind.STUDY):
+        aliases = (*aliases, Alias(AliasKind.STUDY, DICOM_UID, uid))
     return ExamKeys(
-        exam_id, exam.aliases, patient, facts.modality, tuple(sorted(times)), exam.performer
+        exam_id, aliases, patient, facts.modality, tuple(sorted(times)), exam.performer
     )
 
 

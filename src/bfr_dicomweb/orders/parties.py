@@ -5,10 +5,10 @@ every sender.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from bfr_dicomweb.orders.events import Contents, Event, Party
@@ -65,26 +65,40 @@ def is_known(party: Party | None) -> bool:
 
 def parties_of(contents: Contents) -> tuple[ToldParty, ...]:
     """Whom a message tells of, some of them more than once."""
-    return tuple(told for event in contents.events for told in _of_event(event))
+    return tuple(chain.from_iterable(map(_of_event, contents.events)))
 
 
-def _of_event(event: Event) -> Iterator[ToldParty]:
+def _of_event(event: Event) -> tuple[ToldParty, ...]:
     facts = event.facts
     signer = None if event.report is None else event.report.signer
-    persons = [_told(PartyKind.PERSON, one, event.time) for one in (facts.requester, signer)]
-    units = [
-        _told(PartyKind.UNIT, one, event.time)
-        for one in (facts.requesting_unit, facts.performing_unit)
-    ]
-    yield from (one for one in (*persons, *units) if one is not None)
-    requester, unit = persons[0], units[0]
-    if requester is not None and unit is not None:
-        yield ToldParty(PartyKind.ROLE, requester.identifier, unit=unit.identifier)
+    hour = event.time[:_HOUR]
+    return _parties(
+        facts.requester, signer, facts.requesting_unit, facts.performing_unit, hour=hour
+    )
 
 
-def _told(kind: PartyKind, party: Party | None, time: str) -> ToldParty | None:
+# who sends and performs many exams is told of again and again
+@lru_cache(maxsize=4096)
+def _parties(
+    requester: Party | None,
+    signer: Party | None,
+    requesting: Party | None,
+    performing: Party | None,
+    *,
+    hour: str,
+) -> tuple[ToldParty, ...]:
+    person = _told(PartyKind.PERSON, requester, hour)
+    unit = _told(PartyKind.UNIT, requesting, hour)
+    told = [person, _told(PartyKind.PERSON, signer, hour)]
+    told += [unit, _told(PartyKind.UNIT, performing, hour)]
+    if person is not None and unit is not None:
+        told.append(ToldParty(PartyKind.ROLE, person.identifier, unit=unit.identifier))
+    return tuple(one for one in told if one is not None)
+
+
+def _told(kind: PartyKind, party: Party | None, hour: str) -> ToldParty | None:
     if party is None or party.identifier is None or not is_known(party):
         return None
     # a number alone never takes the place of a name
-    hour = time[:_HOUR] if party.name or party.family or party.given else ""
-    return ToldParty(kind, party.identifier, party.name, party.family, party.given, time=hour)
+    time = hour if party.name or party.family or party.given else ""
+    return ToldParty(kind, party.identifier, party.name, party.family, party.given, time=time)

@@ -8,7 +8,7 @@ by one of them, again if that one died, and never lost. Handlers must therefore 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +64,7 @@ class Chore:
 class Dispatcher:
     """Args:
     channels: By the kind of an outbox entry, how it is delivered. Raises Undelivered.
+    receivers: To others nothing is delivered here; None is to all.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class Dispatcher:
         followers: Sequence[Follower] = (),
         channels: Mapping[str, Deliver] | None = None,
         chores: Sequence[Chore] = (),
+        receivers: Collection[str] | None = None,
     ) -> None:
         self._index = index
+        self._receivers = receivers
         self._followers = {follower.name: follower for follower in followers}
         self._channels = dict(channels or {})
         self._chores = tuple(chores)
@@ -184,6 +187,8 @@ class Dispatcher:
         if free <= 0:
             return
         waiting = await self._index.ask(partial(outbox.receivers_due, now_us=_now_us()))
+        if self._receivers is not None:
+            waiting = [name for name in waiting if name in self._receivers]
         for receiver in [name for name in waiting if name not in self._delivering][:free]:
             task = asyncio.create_task(self._serve(receiver), name=f"deliver-{receiver}")
             self._delivering[receiver] = task

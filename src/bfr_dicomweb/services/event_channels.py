@@ -118,6 +118,25 @@ async def _told(conn: Connection, *, after: int, aet: str | None = None) -> Told
     return Told(page, worklist, own, attributes)
 
 
+async def for_called(index: Index, aet: str) -> tuple[list[StoredEvent], int]:
+    """What one that is called has not been told yet, and up to where that has been looked for."""
+    at = await index.ask(partial(events.told, aet=aet)) or 0
+    told = await index.ask(partial(_told, after=at, aet=aet))
+    concerned = [event for event in told.events if told.concerns(event, aet)]
+    return concerned, told.events[-1].number if told.events else at
+
+
+async def keep_called(index: Index, aet: str, number: int) -> None:
+    """It has been told of all up to this event."""
+
+    async def work(conn: Connection) -> None:
+        turn = await Turn.take(conn)
+        events.keep_told(turn, {aet: number}, called=True)
+        await turn.end()
+
+    await index.transact(work)
+
+
 class Channel:
     """One subscriber's connection.
 

@@ -1,7 +1,8 @@
 """Messages about orders, exams and reports: kept, then read and applied, in two commits.
 
-A door gives the raw bytes to `keep`, reads them, and gives what they say to `apply`; only then may
-it acknowledge. What many callers give at the same time is committed together.
+A door gives the raw bytes to `keep`, reads them, and gives what they say to `apply`, or to `fail`
+why it cannot; only then may it answer. What many callers give at the same time is committed
+together, and the disk is waited for once, at the second commit.
 """
 
 import asyncio
@@ -176,7 +177,11 @@ class Orders:
             await asyncio.gather(self._committer, return_exceptions=True)
 
     async def keep(self, message: RawMessage) -> int:
-        """Write a message down, as it is; gives its number. It is durable then."""
+        """Write a message down, as it is; gives its number.
+
+        It outlives this process from then on, and a power failure from the next commit of anything
+        else: `apply` and `fail` make it durable, and nobody may be answered before.
+        """
         number: int = await self._commit(_Keep(_promise(), message))
         return number
 
@@ -341,7 +346,11 @@ class Orders:
     async def _commit_group(self, group: Sequence[_Job]) -> None:
         """Commit a group; when it fails, each alone, so that none fails for another."""
         try:
-            results = await self._index.transact(partial(self._work, group=group))
+            results = await self._index.transact(
+                partial(self._work, group=group),
+                # what is only kept has to outlive this process; answered is what comes after it
+                durable=not all(isinstance(job, _Keep) for job in group),
+            )
         except Exception as error:  # the border between one message's fate and another's
             self._parties.forget()
             if len(group) > 1 and not isinstance(error, Unavailable):

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
+from bfr_dicomweb.dicom import coercion
+from bfr_dicomweb.dicom.part10 import Header
 from bfr_dicomweb.errors import ArchiveError, Conflict, Unavailable
-from bfr_dicomweb.index import carrying, changes, instances
+from bfr_dicomweb.index import carrying, changes, followers, instances
 from bfr_dicomweb.index.engine import Index
-from bfr_dicomweb.services.store import identify, new_instance, read_header_of
+from bfr_dicomweb.services import availability
+from bfr_dicomweb.services.headers import read_header_of
+from bfr_dicomweb.services.store import identify, new_instance
 
 GROUP_SIZE: Final = 200
 
@@ -81,7 +85,10 @@ async def rebuild(index_url: str, blobs: FileBlobStore, progress: Callable[[int]
         async with index.write() as conn:
             # above every number of the old catalogue: caches hold entity tags made of them
             await changes.begin_after(conn, changes.now_us() // 1000)
-        return await _fill(index, blobs, progress)
+        rebuilt = await _fill(index, blobs, progress)
+        # peers have been told of these studies when they came
+        await index.transact(partial(followers.leave_out, name=availability.FOLLOWER))
+        return rebuilt
     finally:
         await index.close()
 
@@ -109,11 +116,20 @@ def _prepare(
     for key in keys:
         try:
             digest, size = blobs.digest(key)
-            header = read_header_of(blobs.path(key))
-            ref, sop_class_uid = identify(header, None)
+            header = _header(blobs.path(key))
+            ref, sop_class_uid = identify(header)
         except ArchiveError as error:
             rebuilt.left_out[key] = str(error)
             continue
         new = new_instance(header, ref, sop_class_uid, key=key, size=size, digest=digest)
         prepared.append((key, instances.prepare(new)))
     return prepared
+
+
+def _header(path: Path) -> Header:
+    """With what was presumed when the object was received."""
+    header = read_header_of(path)
+    presumed = coercion.recorded(header.file_meta)
+    if presumed.character_set:
+        header = read_header_of(path, character_set=presumed.character_set)
+    return coercion.completed(header, presumed)

@@ -22,16 +22,10 @@ from bfr_dicomweb.index.report_documents import StoredDocument
 from bfr_dicomweb.orders.events import Coding, Event, Kind, Party, Report, ReportStatus, Section
 from bfr_dicomweb.orders.identifiers import DICOM_UID, Alias, AliasKind, of_unit, system_of
 from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.services import coded_concepts
 
 SOURCE: Final = "dicom"
 LOCAL: Final = ZoneInfo("Europe/Stockholm")
-
-_SYSTEMS: Final = {
-    "LN": "http://loinc.org",
-    "SCT": "http://snomed.info/sct",
-    "SRT": "http://snomed.info/srt",
-    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +174,7 @@ def _sections(read: ReadReport) -> Iterable[Section]:
 
 
 def _coding(code: Code) -> Coding:
-    system = _SYSTEMS.get(
-        code.scheme, f"urn:bfr:coding-scheme:{code.scheme}" if code.scheme else ""
-    )
-    return Coding(code.value, system, code.meaning)
+    return Coding(code.value, coded_concepts.system_of(code.scheme), code.meaning)
 
 
 def _aliases(read: ReadReport) -> list[Alias]:

@@ -391,14 +391,35 @@ async def as_explicit_little_endian(
         NotAcceptable: the pixel data is too long for Explicit VR Little Endian.
     """
     if not whole_answer:
-        return Content((Streamed(None, lambda: _rewritten(archive, stored).chunks),))
-    made = await asyncio.to_thread(_rewritten, archive, stored)
+        return Content((Streamed(None, lambda: rewritten(archive, stored).chunks),))
+    made = await asyncio.to_thread(rewritten, archive, stored)
     return Content((Streamed(made.size_bytes, lambda: made.chunks),))
 
 
-def _rewritten(archive: Archive, stored: StoredInstance) -> rewriting.RewrittenFile:
-    with archive.blobs.path(stored.blob_key).open("rb") as file:
-        # kept alive by the iterator that reads it
-        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    header = part10.read_header(mapped)
-    return rewriting.explicit_little_endian(mapped, header, decode=archive.decoder.decode_now)
+def rewritten(
+    archive: Archive,
+    stored: StoredInstance,
+    *,
+    transfer_syntax_uid: str = transfer_syntaxes.EXPLICIT_VR_LITTLE_ENDIAN,
+    as_file: bool = True,
+) -> rewriting.Rewritten:
+    """As `rewriting.rewrite`; for threads.
+
+    Raises:
+        UndecodablePixelData: the first frame cannot be decoded.
+        NotAcceptable: the data set cannot be said in that transfer syntax.
+        Unavailable: the stored file cannot be read.
+    """
+    try:
+        with archive.blobs.path(stored.blob_key).open("rb") as file:
+            # kept alive by the iterator that reads it
+            mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    except OSError as error:
+        raise Unavailable(f"a stored file cannot be read: {error.strerror}") from error
+    return rewriting.rewrite(
+        mapped,
+        part10.read_header(mapped),
+        transfer_syntax_uid=transfer_syntax_uid,
+        as_file=as_file,
+        decode=archive.decoder.decode_now,
+    )

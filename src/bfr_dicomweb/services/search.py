@@ -10,6 +10,9 @@ from bfr_dicomweb.index import aliases
 from bfr_dicomweb.index import search as index_search
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.search import Matches as Matches
+from bfr_dicomweb.index.search import Position as Position
+from bfr_dicomweb.index.search import Stretch as Stretch
+from bfr_dicomweb.index.study_patients import patients_after
 from bfr_dicomweb.orders.state import Status
 from bfr_dicomweb.refs import Level, Ref
 from bfr_dicomweb.services import timeline
@@ -26,14 +29,43 @@ async def search(index: Index, wanted: Search, *, ref: Ref | None = None) -> Mat
     Args:
         ref: The study or series below which to search; None searches the archive.
     """
-    if wanted.order_numbers:
-        wanted = await _of_orders(index, wanted, wanted.order_numbers)
+    wanted = await resolved(index, wanted)
     find = {
         Level.STUDY: index_search.find_studies,
         Level.SERIES: index_search.find_series,
         Level.INSTANCE: index_search.find_instances,
     }[wanted.level.level]
     return await index.ask(partial(find, search=wanted, ref=ref))
+
+
+async def next_results(
+    index: Index, wanted: Search, after: Position | None, *, of_patients: bool = False
+) -> Stretch:
+    """What matches, a stretch of at most `wanted.limit` after the other; nothing is counted.
+
+    Between stretches nothing is held, so that whoever takes them may be slow. What is stored
+    meanwhile behind the position is found, too.
+
+    Args:
+        wanted: Without order numbers: `resolved` looks these up, once for all stretches.
+        after: Where the stretch before ended; None begins.
+        of_patients: The patients of matching studies instead of the studies.
+    """
+    if of_patients:
+        return await index.ask(partial(patients_after, search=wanted, after=after))
+    find = {
+        Level.STUDY: index_search.studies_after,
+        Level.SERIES: index_search.series_after,
+        Level.INSTANCE: index_search.instances_after,
+    }[wanted.level.level]
+    return await index.ask(partial(find, search=wanted, after=after))
+
+
+async def resolved(index: Index, wanted: Search) -> Search:
+    """The same search with the studies of its orders in place of the orders."""
+    if not wanted.order_numbers:
+        return wanted
+    return await _of_orders(index, wanted, wanted.order_numbers)
 
 
 async def awaited(index: Index, wanted: Search) -> int:
@@ -69,6 +101,5 @@ async def _of_orders(index: Index, wanted: Search, order_numbers: Sequence[str])
     for key in wanted.keys:
         if key.path == _STUDY_INSTANCE_UID and isinstance(key.match, AnyOf):
             found = (found or set()) & set(key.match.values)
-    return replace(
-        wanted, keys=(*keys, Key(_STUDY_INSTANCE_UID, AnyOf(tuple(sorted(found or ())))))
-    )
+    of_orders = Key(_STUDY_INSTANCE_UID, AnyOf(tuple(sorted(found or ()))))
+    return replace(wanted, keys=(*keys, of_orders), order_numbers=())

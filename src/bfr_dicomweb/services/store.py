@@ -6,7 +6,7 @@ catalogue transaction for many objects, so that safety does not cost throughput.
 """
 
 import asyncio
-import mmap
+import concurrent.futures
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -22,12 +21,13 @@ import structlog
 import zstandard
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore, Staged
-from bfr_dicomweb.dicom import part10, transfer_syntaxes
+from bfr_dicomweb.dicom import coercion, part10, transfer_syntaxes
+from bfr_dicomweb.dicom.coercion import NOTHING_PRESUMED
+from bfr_dicomweb.dicom.coercion import Presumed as Presumed
 from bfr_dicomweb.errors import (
     ArchiveError,
     Conflict,
     DifferentDuplicate,
-    InvalidObject,
     StudyMismatch,
     TooLarge,
     Unavailable,
@@ -36,6 +36,8 @@ from bfr_dicomweb.errors import (
 from bfr_dicomweb.index import instances
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.services import duplicates
+from bfr_dicomweb.services.headers import read_header_of
 
 T = TypeVar("T")
 
@@ -44,11 +46,14 @@ SERIES: Final = "0020000E"
 SOP_INSTANCE: Final = "00080018"
 SOP_CLASS: Final = "00080016"
 MEDIA_STORAGE_SOP_CLASS: Final = "00020002"
+SOURCE_APPLICATION_ENTITY: Final = "00020016"
 AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
 
 # Objects up to this size are staged, read and flushed in one visit to a thread.
 BUFFER_BYTES: Final = 1 << 20
 SMALL_BYTES: Final = 1 << 15
+# What a thread of its own hands to the disk at once, while the system receives more.
+PIECE_BYTES: Final = 1 << 18
 # Complete objects that are not yet committed, per process: bounds memory. Those that are still
 # arriving hold a buffer each and do not count, so that slow senders keep nobody waiting.
 IN_FLIGHT: Final = 32
@@ -79,6 +84,18 @@ class StoreResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """What an object has to be; None is anything."""
+
+    study_instance_uid: str | None = None
+    sop_instance_uid: str | None = None
+
+
+ANY_OBJECT: Final = Expected()
+_Done = asyncio.Future[StoreResult] | concurrent.futures.Future[StoreResult]
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     """A staged object, read and ready to be committed."""
 
@@ -87,7 +104,7 @@ class _Candidate:
     sop_class_uid: str
     findings: tuple[part10.Finding, ...]
     row: instances.PreparedInstance
-    done: "asyncio.Future[StoreResult]"
+    done: _Done
 
 
 class Store:
@@ -108,9 +125,12 @@ class Store:
         self._queue: asyncio.Queue[_Candidate] = asyncio.Queue()
         self._committer: asyncio.Task[None] | None = None
         self._settled: list[str] = []
+        self._clashes: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
         """Settle what dead processes left in doubt, then take objects."""
+        self._loop = asyncio.get_running_loop()
         await self._run(self._blobs.open)
         await self._resolve_doubts()
         self._committer = asyncio.create_task(self._commit_groups(), name="store-committer")
@@ -120,7 +140,7 @@ class Store:
         await self._queue.join()
         if self._committer is not None:
             self._committer.cancel()
-            await asyncio.gather(self._committer, return_exceptions=True)
+            await asyncio.gather(self._committer, *self._clashes, return_exceptions=True)
         await self._run(self._flush, [])
         await self._run(self._blobs.close)
         self._threads.shutdown()
@@ -131,7 +151,23 @@ class Store:
         Args:
             study_instance_uid: When given, objects of other studies are refused.
         """
-        return Receiving(self, study_instance_uid)
+        return Receiving(self, _Incoming(self, Expected(study_instance_uid), NOTHING_PRESUMED))
+
+    def receive_blocking(self, *, sop_instance_uid: str, presumed: Presumed) -> "BlockingReceiving":
+        """Begin to receive one object in a thread of the caller's own.
+
+        Args:
+            sop_instance_uid: Another object is refused.
+            presumed: Of what it does not say itself.
+        """
+        expected = Expected(sop_instance_uid=sop_instance_uid)
+        return BlockingReceiving(self, _Incoming(self, expected, presumed))
+
+    def _too_large(self, received: int) -> TooLarge | None:
+        limit = self._max_object_bytes
+        if limit is None or received <= limit:
+            return None
+        return TooLarge(f"an object may have at most {limit} bytes")
 
     async def _run(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
@@ -162,17 +198,39 @@ class Store:
         except Exception as error:  # the border between one object's fate and another's
             await self._after_failure(group, error)
             return
-        kept: list[str] = []
         unwanted: list[str] = []
         for one, result in zip(group, added, strict=True):
-            stored = result.outcome is instances.Outcome.STORED
-            (kept if stored else unwanted).append(one.staged.key)
+            if result.outcome is instances.Outcome.DIFFERENT:
+                self._clashes.add(clash := asyncio.create_task(self._resolve_clash(one)))
+                clash.add_done_callback(self._clashes.discard)
+                continue
+            if result.outcome is instances.Outcome.STORED:
+                # with the next group: it is housekeeping, and the next start would do it, too
+                self._settled.append(one.staged.key)
+            else:
+                unwanted.append(one.staged.key)
             if not one.done.done():
                 one.done.set_result(_result(one, result.outcome))
-        # with the next group: it is housekeeping, and the next start would do it, too
-        self._settled += kept
         if unwanted:
             await self._run(self._blobs.withdraw, unwanted)
+
+    async def _resolve_clash(self, one: _Candidate) -> None:
+        """Its SOP Instance UID is taken by a file with other bytes: perhaps by the same object."""
+        try:
+            async with self._index.read() as conn:
+                stored = await instances.locate(conn, one.ref)
+            is_same = stored is not None and await self._run(
+                duplicates.are_same_object,
+                self._blobs.path(stored.blob_key),
+                self._blobs.path(one.staged.key),
+            )
+            became = instances.Outcome.DUPLICATE if is_same else instances.Outcome.DIFFERENT
+            await self._run(self._blobs.withdraw, [one.staged.key])
+        except Exception as error:  # the border between one object's fate and another's
+            _fail(one, error)
+            return
+        if not one.done.done():
+            one.done.set_result(_result(one, became))
 
     def _flush(self, keys: Sequence[str]) -> None:
         settled, self._settled = self._settled, []
@@ -216,16 +274,67 @@ class Store:
             log.info("staging swept", kept=len(known), withdrawn=len(lost))
 
 
+class _Incoming:
+    """The bytes of one object on their way to the disk; used by one thread at a time."""
+
+    def __init__(self, store: "Store", expected: Expected, presumed: Presumed) -> None:
+        self._store = store
+        self._expected = expected
+        self._presumed = presumed
+        self._staged: Staged | None = None
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> Staged:
+        if self._staged is None:
+            self._staged = self._store._blobs.stage()
+        self._staged.write(pieces)
+        return self._staged
+
+    def discard(self) -> None:
+        if self._staged is not None:
+            self._staged.discard()
+
+    def end(
+        self, rest: Sequence[bytes | memoryview], done: "_Done", error: ArchiveError | None
+    ) -> "_Candidate | StoreResult":
+        """The last bytes to the disk, read the header, flush, make the row."""
+        header: part10.Header | None = None
+        try:
+            if error is not None:
+                raise error
+            staged = self.write(rest)
+            header = self._read(staged, rest)
+            ref, sop_class_uid = identify(header, self._expected)
+            header = coercion.completed(header, self._presumed)
+            digest = staged.seal()
+            new = new_instance(
+                header, ref, sop_class_uid, key=staged.key, size=staged.size_bytes, digest=digest
+            )
+            row = instances.prepare(new)
+            self._store._blobs.place(staged)
+        except BaseException as problem:
+            self.discard()
+            if isinstance(problem, ArchiveError):
+                return _refused(header, problem)
+            raise
+        return _Candidate(staged, ref, sop_class_uid, new.findings, row, done)
+
+    def _read(self, staged: Staged, rest: Sequence[bytes | memoryview]) -> part10.Header:
+        default = self._presumed.character_set
+        if staged.size_bytes <= SMALL_BYTES:
+            return part10.read_header(b"".join(rest), character_set=default)
+        # mapped, not joined: copying what was received costs more than reading it
+        return read_header_of(staged.path, character_set=default)
+
+
 class Receiving:
     """One object on its way in. End it with `finish` or `abort`, exactly once."""
 
-    def __init__(self, store: Store, study_instance_uid: str | None) -> None:
+    def __init__(self, store: Store, incoming: _Incoming) -> None:
         self._store = store
-        self._study_instance_uid = study_instance_uid
+        self._incoming = incoming
         self._buffer: list[bytes | memoryview] = []
         self._buffered = 0
         self._received = 0
-        self._staged: Staged | None = None
         self._writing: asyncio.Future[Staged] | None = None
         self._error: ArchiveError | None = None
 
@@ -234,9 +343,8 @@ class Receiving:
         if self._error is not None:
             return
         self._received += len(data)
-        limit = self._store._max_object_bytes
-        if limit is not None and self._received > limit:
-            self._error = TooLarge(f"an object may have at most {limit} bytes")
+        self._error = self._store._too_large(self._received)
+        if self._error is not None:
             self._buffer.clear()
             return
         self._buffer.append(data)
@@ -248,7 +356,7 @@ class Receiving:
         """Hand the buffer to the disk while the next bytes arrive."""
         await self._written()
         pieces, self._buffer, self._buffered = self._buffer, [], 0
-        self._writing = asyncio.ensure_future(self._store._run(self._write_pieces, pieces))
+        self._writing = asyncio.ensure_future(self._store._run(self._incoming.write, pieces))
 
     async def _written(self) -> None:
         if self._writing is not None:
@@ -258,17 +366,10 @@ class Receiving:
             except ArchiveError as error:
                 self._error = error
 
-    def _write_pieces(self, pieces: Sequence[bytes | memoryview]) -> Staged:
-        if self._staged is None:
-            self._staged = self._store._blobs.stage()
-        self._staged.write(pieces)
-        return self._staged
-
     async def abort(self) -> None:
         """Forget it: the rest never came."""
         await self._written()
-        if self._staged is not None:
-            await self._store._run(self._staged.discard)
+        await self._store._run(self._incoming.discard)
 
     async def finish(self) -> "asyncio.Task[StoreResult]":
         """All bytes are here; the task ends when the object is durably stored or refused.
@@ -286,41 +387,73 @@ class Receiving:
         try:
             await self._written()
             done: asyncio.Future[StoreResult] = asyncio.get_running_loop().create_future()
-            staged = await self._store._run(self._stage_and_read, done)
-            if isinstance(staged, StoreResult):
-                return staged
-            await self._store._queue.put(staged)
+            ended = await self._store._run(self._incoming.end, self._buffer, done, self._error)
+            if isinstance(ended, StoreResult):
+                return ended
+            await self._store._queue.put(ended)
             return await done
         finally:
             self._store._slots.release()
 
-    def _stage_and_read(self, done: "asyncio.Future[StoreResult]") -> "_Candidate | StoreResult":
-        """In a thread: the last bytes to the disk, read the header, flush, make the row."""
-        header: part10.Header | None = None
+
+class BlockingReceiving:
+    """The same for a door whose objects each have a thread: it does the work of the disk itself,
+    and its sender waits meanwhile. Only the commit is shared, with all who are ready for it.
+    """
+
+    def __init__(self, store: Store, incoming: _Incoming) -> None:
+        self._store = store
+        self._incoming = incoming
+        self._buffer: list[bytes | memoryview] = []
+        self._buffered = 0
+        self._received = 0
+        self._done: concurrent.futures.Future[StoreResult] | None = None
+        self._error: ArchiveError | None = None
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes, without a copy. What goes wrong is told by `finish`."""
+        if self._error is not None:
+            return
+        self._received += len(data)
+        self._buffered += len(data)
+        self._buffer.append(data)
+        if self._buffered >= PIECE_BYTES:
+            self._spill()
+
+    def _spill(self) -> None:
+        pieces, self._buffer, self._buffered = self._buffer, [], 0
+        self._error = self._store._too_large(self._received)
+        if self._error is None:
+            try:
+                self._incoming.write(pieces)
+            except ArchiveError as error:
+                self._error = error
+
+    def abort(self) -> None:
+        """Forget it: the rest never came. Does nothing after `end`."""
+        if self._done is None:
+            self._incoming.discard()
+
+    def end(self) -> "concurrent.futures.Future[StoreResult]":
+        """All bytes are here; the commit is on its way when this returns."""
+        if self._done is not None:
+            return self._done
+        self._error = self._error or self._store._too_large(self._received)
+        done = self._done = concurrent.futures.Future[StoreResult]()
         try:
-            if self._error is not None:
-                raise self._error
-            staged = self._write_pieces(self._buffer)
-            if staged.size_bytes <= SMALL_BYTES:
-                header = part10.read_header(b"".join(self._buffer))
+            ended = self._incoming.end(self._buffer, done, self._error)
+            if isinstance(ended, StoreResult):
+                done.set_result(ended)
             else:
-                # mapped, not joined: copying what was received costs more than reading it
-                header = read_header_of(staged.path)
-            ref, sop_class_uid = identify(header, self._study_instance_uid)
-            digest = staged.seal()
-            new = new_instance(
-                header, ref, sop_class_uid, key=staged.key, size=staged.size_bytes, digest=digest
-            )
-            row = instances.prepare(new)
-            self._store._blobs.place(staged)
-        except BaseException as error:
-            if self._staged is not None:
-                self._staged.discard()
-            if isinstance(error, ArchiveError):
-                return _refused(header, error)
-            raise
-        findings = (*header.findings, *_contradictions(header, sop_class_uid))
-        return _Candidate(staged, ref, sop_class_uid, findings, row, done)
+                self._store._loop.call_soon_threadsafe(self._store._queue.put_nowait, ended)
+        except Exception as error:  # it is raised where the result is waited for
+            done.set_exception(error)
+        self._buffer = []
+        return done
+
+    def finish(self) -> StoreResult:
+        """What became of the object, when it is durable."""
+        return self.end().result()
 
 
 def _contradictions(header: part10.Header, sop_class_uid: str) -> tuple[part10.Finding, ...]:
@@ -331,19 +464,22 @@ def _contradictions(header: part10.Header, sop_class_uid: str) -> tuple[part10.F
     return (part10.Finding("sop-class-mismatch", MEDIA_STORAGE_SOP_CLASS),)
 
 
-def identify(header: part10.Header, study_instance_uid: str | None) -> tuple[Ref, str]:
+def identify(header: part10.Header, expected: Expected = ANY_OBJECT) -> tuple[Ref, str]:
     """The identity and the SOP class of an object.
 
     Raises:
-        UnidentifiableObject: one of the four UIDs is missing or malformed.
-        StudyMismatch: it belongs to another study than `study_instance_uid`.
+        UnidentifiableObject: one of the four UIDs is missing or malformed, or the object is
+            another one than its sender names.
+        StudyMismatch: it belongs to another study than is expected.
     """
     study = _required_uid(header, STUDY, "Study Instance UID (0020,000D)")
     series = _required_uid(header, SERIES, "Series Instance UID (0020,000E)")
     sop_instance = _required_uid(header, SOP_INSTANCE, "SOP Instance UID (0008,0018)")
     sop_class = _required_uid(header, SOP_CLASS, "SOP Class UID (0008,0016)")
-    if study_instance_uid is not None and study != study_instance_uid:
+    if expected.study_instance_uid not in (None, study):
         raise StudyMismatch("the object belongs to another study than the target resource")
+    if expected.sop_instance_uid not in (None, sop_instance):
+        raise UnidentifiableObject("the request names another SOP Instance UID than the data set")
     return Ref(study, series, sop_instance), sop_class
 
 
@@ -369,15 +505,6 @@ def _required_uid(header: part10.Header, tag: str, name: str) -> str:
 def _first(header: part10.Header, tag: str) -> str:
     values = header.attributes.get(tag, {}).get("Value") or [""]
     return values[0] if isinstance(values[0], str) else ""
-
-
-def read_header_of(path: Path) -> part10.Header:
-    """The header of a file, without reading the rest of it. Raises InvalidObject."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            raise InvalidObject("the object is empty")
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-            return part10.read_header(mapped)
 
 
 def new_instance(
@@ -407,7 +534,15 @@ def new_instance(
         blob_key=key,
         size_bytes=size,
         digest=digest,
+        findings=(*header.findings, *_contradictions(header, sop_class_uid)),
+        sender=_sender(header),
     )
+
+
+def _sender(header: part10.Header) -> str:
+    """The application entity that the object came from, when this archive has written it down."""
+    values = header.file_meta.get(SOURCE_APPLICATION_ENTITY, {}).get("Value") or [""]
+    return str(values[0]) if coercion.is_received(header.file_meta) else ""
 
 
 def document(header: part10.Header) -> bytes:

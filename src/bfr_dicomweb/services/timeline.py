@@ -1,11 +1,13 @@
 """What there is to know of patients, orders, exams, reports, events, findings and studies.
 
-Each function is one visit to the catalogue. What takes a `Page` gives rows in the order of their
-`moment` and id (or number), from the row after `Page.after` on, and fewer than `Page.limit` only
-at the end. None narrows nothing, an empty collection leaves nothing.
+Each function is one visit to the catalogue, or none for what is in sight (`sight`). What takes a
+`Page` gives rows in the order of their `moment` and id (or number), from the row after `Page.after`
+on, and fewer than `Page.limit` only at the end. None narrows nothing, an empty collection leaves
+nothing.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from bfr_dicomweb.index import (
     event_rows,
@@ -34,15 +36,53 @@ from bfr_dicomweb.index.study_rows import is_of as is_of
 from bfr_dicomweb.index.study_rows import patient_identifiers as patient_identifiers
 from bfr_dicomweb.index.walks import Page as Page
 from bfr_dicomweb.orders.identifiers import Identifier
+from bfr_dicomweb.services import sight
 from bfr_dicomweb.services.order_history import OrderVersion as OrderVersion
 from bfr_dicomweb.services.order_history import order_at as order_at
 from bfr_dicomweb.services.order_history import order_history as order_history
+
+
+class _Row(Protocol):
+    @property
+    def id(self) -> int: ...
+
+
+R = TypeVar("R", bound=_Row)
+
+
+def _seen(known: dict[int, R], rows: list[R]) -> list[R]:
+    known.update((row.id, row) for row in rows)
+    return rows
+
+
+async def _by_ids(
+    known: dict[int, R],
+    ids: Iterable[int],
+    read: Callable[[Collection[int]], Awaitable[list[R]]],
+) -> list[R]:
+    """By id, reading only what is not in sight."""
+    wanted = set(ids)
+    if missing := wanted - known.keys():
+        _seen(known, await read(missing))
+    return [known[id] for id in sorted(wanted & known.keys())]
+
+
+def _all_of(known: dict[int, R], ids: Collection[int]) -> Sequence[R] | None:
+    """None: not all of them are in sight."""
+    if not known.keys() >= set(ids):
+        return None
+    return [known[id] for id in sorted(set(ids))]
+
 
 # --- patients --------------------------------------------------------------------------------
 
 
 async def patients(index: Index, ids: Collection[int]) -> list[PatientRow]:
-    return await index.ask(lambda conn: patient_rows.by_ids(conn, ids))
+    return await _by_ids(
+        sight.current().patients,
+        ids,
+        lambda missing: index.ask(lambda conn: patient_rows.by_ids(conn, missing)),
+    )
 
 
 async def patients_of_roots(index: Index, roots: Collection[int]) -> list[PatientRow]:
@@ -52,7 +92,8 @@ async def patients_of_roots(index: Index, roots: Collection[int]) -> list[Patien
 
 async def patients_identified(index: Index, named: Collection[Named]) -> list[PatientRow]:
     """Records that have one of these identifiers; identity numbers in any of their forms."""
-    return await index.ask(lambda conn: patient_rows.identified(conn, named))
+    found = await index.ask(lambda conn: patient_rows.identified(conn, named))
+    return _seen(sight.current().patients, found)
 
 
 async def walk_patients(
@@ -83,23 +124,33 @@ async def walk_patients(
 
 
 async def orders(index: Index, ids: Collection[int]) -> list[OrderRow]:
-    return await index.ask(lambda conn: order_rows.by_ids(conn, ids))
+    return await _by_ids(
+        sight.current().orders,
+        ids,
+        lambda missing: index.ask(lambda conn: order_rows.by_ids(conn, missing)),
+    )
 
 
 async def orders_of_exams(index: Index, exam_ids: Collection[int]) -> list[OrderRow]:
-    return await index.ask(lambda conn: order_rows.of_exams(conn, exam_ids))
+    exams = _all_of(sight.current().exams, exam_ids)
+    if exams is not None:
+        return await orders(index, {row.order_id for row in exams})
+    found = await index.ask(lambda conn: order_rows.of_exams(conn, exam_ids))
+    return _seen(sight.current().orders, found)
 
 
 async def orders_identified(index: Index, named: Collection[Named]) -> list[OrderRow]:
     """Orders of which the order itself or an exam is known by one of these."""
-    return await index.ask(lambda conn: order_rows.identified(conn, named))
+    found = await index.ask(lambda conn: order_rows.identified(conn, named))
+    return _seen(sight.current().orders, found)
 
 
 async def walk_orders(
     index: Index, page: Page, *, patients: Collection[int] | None = None
 ) -> list[OrderRow]:
     """By when they were placed; `patients` are roots."""
-    return await index.ask(lambda conn: order_rows.walk(conn, page, patients=patients))
+    found = await index.ask(lambda conn: order_rows.walk(conn, page, patients=patients))
+    return _seen(sight.current().orders, found)
 
 
 async def successors(index: Index, ids: Collection[int]) -> dict[int, int]:
@@ -111,25 +162,38 @@ async def successors(index: Index, ids: Collection[int]) -> dict[int, int]:
 
 
 async def exams(index: Index, ids: Collection[int]) -> list[ExamRow]:
-    return await index.ask(lambda conn: exam_rows.by_ids(conn, ids))
+    return await _by_ids(
+        sight.current().exams,
+        ids,
+        lambda missing: index.ask(lambda conn: exam_rows.by_ids(conn, missing)),
+    )
 
 
 async def exams_of_orders(index: Index, order_ids: Collection[int]) -> list[ExamRow]:
     """By order, and within it by place."""
-    return await index.ask(lambda conn: exam_rows.of_orders(conn, order_ids))
+    of = _all_of(sight.current().orders, order_ids)
+    if of is not None:
+        own = [id for order in of for id in order.exam_ids]
+        by_id = {row.id: row for row in await exams(index, own)}
+        return [by_id[id] for id in own if id in by_id]
+    found = await index.ask(lambda conn: exam_rows.of_orders(conn, order_ids))
+    return _seen(sight.current().exams, found)
 
 
 async def exams_of_studies(index: Index, study_instance_uids: Collection[str]) -> list[ExamRow]:
-    return await index.ask(lambda conn: exam_rows.of_studies(conn, study_instance_uids))
+    found = await index.ask(lambda conn: exam_rows.of_studies(conn, study_instance_uids))
+    return _seen(sight.current().exams, found)
 
 
 async def exams_of_reports(index: Index, report_ids: Collection[int]) -> list[ExamRow]:
-    return await index.ask(lambda conn: exam_rows.of_reports(conn, report_ids))
+    found = await index.ask(lambda conn: exam_rows.of_reports(conn, report_ids))
+    return _seen(sight.current().exams, found)
 
 
 async def exams_identified(index: Index, named: Collection[Named]) -> list[ExamRow]:
     """Exams that are known by one of these; not those of an order that is."""
-    return await index.ask(lambda conn: exam_rows.identified(conn, named))
+    found = await index.ask(lambda conn: exam_rows.identified(conn, named))
+    return _seen(sight.current().exams, found)
 
 
 async def walk_exams(
@@ -158,11 +222,19 @@ async def walk_exams(
 
 
 async def reports(index: Index, ids: Collection[int]) -> list[ReportRow]:
-    return await index.ask(lambda conn: report_rows.by_ids(conn, ids))
+    return await _by_ids(
+        sight.current().reports,
+        ids,
+        lambda missing: index.ask(lambda conn: report_rows.by_ids(conn, missing)),
+    )
 
 
 async def reports_of_exams(index: Index, exam_ids: Collection[int]) -> list[ReportRow]:
-    return await index.ask(lambda conn: report_rows.of_exams(conn, exam_ids))
+    of = _all_of(sight.current().exams, exam_ids)
+    if of is not None:
+        return await reports(index, {id for exam in of for id in exam.report_ids})
+    found = await index.ask(lambda conn: report_rows.of_exams(conn, exam_ids))
+    return _seen(sight.current().reports, found)
 
 
 async def reports_with_stored_studies(
@@ -173,7 +245,8 @@ async def reports_with_stored_studies(
 
 
 async def reports_of_orders(index: Index, order_ids: Collection[int]) -> list[ReportRow]:
-    return await index.ask(lambda conn: report_rows.of_orders(conn, order_ids))
+    found = await index.ask(lambda conn: report_rows.of_orders(conn, order_ids))
+    return _seen(sight.current().reports, found)
 
 
 async def reports_identified(index: Index, values: Collection[str]) -> list[ReportRow]:
@@ -277,6 +350,10 @@ async def studies_by_accession_numbers(index: Index, values: Collection[str]) ->
 
 
 async def studies_of_exams(index: Index, exam_ids: Collection[int]) -> list[StudyRow]:
+    of = _all_of(sight.current().exams, exam_ids)
+    if of is not None:
+        stored = {link.study_id for exam in of for link in exam.studies if link.study_id}
+        return await studies(index, stored) if stored else []
     return await index.ask(lambda conn: study_rows.of_exams(conn, exam_ids))
 
 

@@ -7,7 +7,7 @@ else is between the reading and the writing, so that of a hundred claims exactly
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bfr_dicomweb.dicom import workitems as rules
 from bfr_dicomweb.dicom.attributes import first_text
-from bfr_dicomweb.dicom.matching import Asked
+from bfr_dicomweb.dicom.matching import Asked, Key
 from bfr_dicomweb.dicom.query_identifiers import matches
 from bfr_dicomweb.dicom.workitem_attributes import RETURNED
 from bfr_dicomweb.dicom.workitems import EventReport as EventReport
@@ -29,6 +29,8 @@ from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.turn import Turn
 from bfr_dicomweb.index.workitems import StoredWorkitem
+from bfr_dicomweb.services import errands
+from bfr_dicomweb.services.errands import Act
 
 # Well-known (PS3.4 section CC.2.3.1): all workitems, and those that a filter lets through.
 WORKLIST: Final = "1.2.840.10008.5.1.4.34.5"
@@ -84,7 +86,7 @@ async def create(
         if await workitems.find(conn, uid) is not None:
             raise Conflict("there is a workitem with this UID")
         stored = workitems.add(turn, uid, outcome.workitem, origin=origin)
-        events.add(turn, stored.id, outcome.events)
+        await _report(turn, stored.id, outcome.events)
         await turn.end()
         return _kept(stored, outcome)
 
@@ -174,11 +176,17 @@ async def _change(
         outcome = change(_present(stored))
         if outcome.workitem != stored.workitem:
             stored = workitems.put(turn, stored, outcome.workitem)
-        events.add(turn, stored.id, outcome.events)
+        await _report(turn, stored.id, outcome.events)
         await turn.end()
         return _kept(stored, outcome)
 
     return await index.transact(work)
+
+
+async def _report(turn: Turn, workitem_id: int, reports: Sequence[EventReport]) -> None:
+    if reports:
+        events.add(turn, workitem_id, reports)
+        errands.put(turn, Act.TELL, await events.called(turn.conn))
 
 
 async def _found(conn: Connection, uid: str) -> StoredWorkitem:
@@ -223,6 +231,32 @@ async def search(index: Index, asked: Asked) -> WorkitemMatches:
     return await index.ask(partial(_search, asked=asked))
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """
+    Attributes:
+        after: Where the next one begins; None when there is none.
+    """
+
+    workitems: list[Mapping[str, Any]]
+    after: int | None
+
+
+async def stretch(index: Index, keys: Sequence[Key], *, after: int = 0) -> Stretch:
+    """What matches among the next workitems, the oldest first; that may be nothing."""
+
+    async def work(conn: Connection) -> Stretch:
+        among = workitems.narrowing(keys)
+        page = await workitems.candidates(conn, among, after=after, limit=_PAGE)
+        held = [one.workitem.attributes for one in page if one.workitem is not None]
+        return Stretch(
+            [one for one in held if among.is_exact or matches(keys, one)],
+            page[-1].id if len(page) == _PAGE else None,
+        )
+
+    return await index.ask(work)
+
+
 async def _search(conn: Connection, *, asked: Asked) -> WorkitemMatches:
     among = workitems.narrowing(asked.keys)
     wanted = asked.offset + asked.limit
@@ -231,11 +265,12 @@ async def _search(conn: Connection, *, asked: Asked) -> WorkitemMatches:
     while not is_end and (len(found) < wanted or looked_at_beyond < _COUNTED):
         if len(found) >= wanted and among.is_exact:
             break
-        page = await workitems.candidates(conn, among, after=after, limit=_PAGE)
+        size = min(wanted, _PAGE) if among.is_exact else _PAGE
+        page = await workitems.candidates(conn, among, after=after, limit=size)
         looked_at_beyond += len(page) if len(found) >= wanted else 0
         held = [one.workitem.attributes for one in page if one.workitem is not None]
         found += [one for one in held if among.is_exact or matches(asked.keys, one)]
-        is_end = len(page) < _PAGE
+        is_end = len(page) < size
         after = page[-1].id if page else after
     shown = found[asked.offset : wanted]
     if is_end or not among.is_exact:
@@ -256,13 +291,20 @@ def _shown(attributes: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
 
 
 async def subscribe(
-    index: Index, uid: str, aet: str, *, locks: bool, filtered: str | None = None
+    index: Index,
+    uid: str,
+    aet: str,
+    *,
+    locks: bool,
+    filtered: str | None = None,
+    called: bool = False,
 ) -> None:
     """To one workitem, or to the worklist by its well-known UID (PS3.4 section CC.2.3).
 
     Args:
         locks: Keeps what is over from being deleted.
         filtered: Query parameters of a search; for the filtered worklist alone.
+        called: It is told by calling it, not over a channel that it opens.
 
     Raises:
         InvalidRequest: There is a filter where none belongs, or none where one does.
@@ -276,25 +318,26 @@ async def subscribe(
     async def work(conn: Connection) -> None:
         turn = await Turn.take(conn)
         if uid in (WORKLIST, FILTERED_WORKLIST):
-            await _subscribe_worklist(turn, aet, locks=locks, filtered=filtered or "")
+            events.subscribe_worklist(
+                turn, aet, locks=locks, filtered=filtered or "", called=called
+            )
+            if locks:
+                await _tell_of_all(turn, aet)
         else:
             stored = await _found(conn, uid)
-            events.subscribe(turn, aet, stored.id, locks=locks)
+            events.subscribe(turn, aet, stored.id, locks=locks, called=called)
             events.add(turn, stored.id, [rules.state_report(_present(stored))], aet=aet)
+        if called:
+            errands.put(turn, Act.TELL, [aet])
         await turn.end()
 
     await index.transact(work)
 
 
-async def _subscribe_worklist(turn: Turn, aet: str, *, locks: bool, filtered: str) -> None:
-    events.subscribe_worklist(turn, aet, locks=locks, filtered=filtered)
-    if not locks:
-        return
-    # with a lock, the subscriber is told of every workitem that is here (section CC.2.4.3)
-    after = 0
-    while page := await workitems.candidates(
-        turn.conn, workitems.Narrowing(), after=after, limit=_PAGE
-    ):
+async def _tell_of_all(turn: Turn, aet: str) -> None:
+    """With a lock, a subscriber is told of every workitem that is here (section CC.2.4.3)."""
+    after, among = 0, workitems.Narrowing()
+    while page := await workitems.candidates(turn.conn, among, after=after, limit=_PAGE):
         for stored in page:
             events.add(turn, stored.id, [rules.state_report(_present(stored))], aet=aet)
         after = page[-1].id
@@ -365,6 +408,29 @@ def standing(
         return own
     since = own.since if own is not None else 0
     return next((one for one in worklist if one.since > since and one.covers(workitem_id)), None)
+
+
+# --- the service itself ----------------------------------------------------------------------
+
+
+async def announce(index: Index, status: str) -> None:
+    """Tell all subscribers that the service RESTARTED or is GOING DOWN (PS3.4 CC.2.4.3).
+
+    Subscriptions and workitems are there as before: a warm start.
+    """
+    warm = {"vr": "CS", "Value": ["WARM START"]}
+    information = {
+        "00741242": {"vr": "CS", "Value": [status]},
+        "00741244": warm,
+        "00741246": warm,
+    }
+
+    async def work(conn: Connection) -> None:
+        turn = await Turn.take(conn)
+        await _report(turn, 0, [EventReport(EventType.SCP_STATUS_CHANGE, information)])
+        await turn.end()
+
+    await index.transact(work)
 
 
 # --- housekeeping ----------------------------------------------------------------------------

@@ -53,8 +53,9 @@ _TABLES: Final = (
         subscribed SMALLINT NOT NULL, locks SMALLINT NOT NULL,
         PRIMARY KEY (workitem_id, aet)){CLUSTERED}""",
     "CREATE INDEX workitem_subscription_of ON workitem_subscription (aet)",
-    # Up to where a subscriber has been told.
-    "CREATE TABLE worklist_subscriber (aet {TEXT} PRIMARY KEY, told BIGINT NOT NULL)",
+    # Up to where a subscriber has been told. called: it is told by calling it (DIMSE).
+    """CREATE TABLE worklist_subscriber (
+        aet {TEXT} PRIMARY KEY, told BIGINT NOT NULL, called SMALLINT NOT NULL)""",
 )
 
 
