@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (
+from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when it is imported
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
     StorageCommitmentPushModel,
@@ -48,14 +48,14 @@ class Refused(Exception):
 def order(accession: str, study_uid: str, at: datetime) -> bytes:
     """An examination that is scheduled now (HL7 v2 OMI^O23)."""
     now = at.strftime("%Y%m%d%H%M%S")
+    kind = "OMI^O23^OMI_O23"
     lines = [
-        f"MSH|^~\\&|RIS|RADIOLOGY|BFR|VGR|{now}||OMI^O23^OMI_O23|{accession}|P|2.5.1"
-        "||||||UNICODE UTF-8",
+        f"MSH|^~\\&|RIS|RADIOLOGY|BFR|VGR|{now}||{kind}|{accession}|P|2.5.1||||||UNICODE UTF-8",
         f"PID|||{PATIENT_ID}^^^&{OID}&ISO^NNSWE||{PATIENT_NAME}||19121212|M",
         f"ORC|SC|P{accession}|{accession}|G{accession}|SC||||{now}",
         f"TQ1|1||||||{now}||R^Rutin",
         f"OBR|1|P{accession}|{accession}|83300^CT Thorax{'|' * 14}{accession}||||{now}||CT|S",
-        f"IPC|{accession}|RP{accession}|{study_uid}|SPS{accession}|CT|83300^CT Thorax||{STATION}",
+        f"IPC|{accession}|RP{accession}|{study_uid}|SPS{accession}|CT|83300^CT Thorax|||{STATION}",
     ]
     return "".join(line + "\r" for line in lines).encode()
 
@@ -287,7 +287,7 @@ def ct_images(study_uid: str, accession: str, at: datetime, step_uid: str = "") 
 
 
 def day(modality: Modality, mllp: str) -> None:
-    now = datetime.now()
+    now = datetime.now().astimezone()
     accession = f"{time.time_ns() // 1_000_000:x}"[-10:].upper()
     tell(mllp, order(accession, str(generate_uid(prefix="2.25.")), now))
     last_year = now - timedelta(days=365)

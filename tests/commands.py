@@ -10,7 +10,12 @@ from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["bfr_dicomweb.cli", "bfr_dicomweb.app", "bfr_dicomweb.dimse.calling", "bfr_dicomweb.dimse.delivery"]
+    [
+        "bfr_dicomweb.cli",
+        "bfr_dicomweb.app",
+        "bfr_dicomweb.dimse.calling",
+        "bfr_dicomweb.dimse.delivery",
+    ]
 )
 TIMEOUT_S = 120.0
 

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +12,13 @@ from shutil import which
 from typing import Any, Final
 
 import pytest
-
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when it is imported
     InstanceAvailabilityNotification,
     StorageCommitmentPushModel,
+    Verification,
 )
 
 from bfr_dicomweb.dimse.delivery import Deliveries
@@ -32,6 +32,12 @@ from shared_data import NO_DCMTK
 PATIENCE_S: Final = 20.0
 
 
+def after(seconds: float) -> int:
+    """Success, in a while."""
+    time.sleep(seconds)
+    return 0x0000
+
+
 def until(happened: Callable[[], Any], *, patience_s: float = PATIENCE_S) -> Any:
     """What `happened` gives once that is true."""
     deadline = time.monotonic() + patience_s
@@ -42,22 +48,24 @@ def until(happened: Callable[[], Any], *, patience_s: float = PATIENCE_S) -> Any
     return found
 
 
+# The status of a message, from the entity that got it and the event of it.
+Behaviour = Callable[["Entity", Any], int]
+
+
 @dataclass(slots=True)
 class Entity:
     """A receiver that does as it is told; without instructions it takes everything.
 
     Attributes:
-        store: Status of each C-STORE, from what has been stored before; it may wait or abort.
-        event: Status of each N-EVENT-REPORT.
-        commits: Where the results of commitments that it is asked for go, or None for nowhere.
+        attempts: SOP Instance UIDs of all C-STORE; `stored` are those that it took.
     """
 
     title: str = "PACS"
     port: int = field(default_factory=free_port)
-    store: Callable[["Entity", evt.Event], int] = lambda entity, event: 0x0000
-    event: Callable[["Entity", evt.Event], int] = lambda entity, event: 0x0000
-    create: Callable[["Entity", evt.Event], int] = lambda entity, event: 0x0000
-    action: Callable[["Entity", evt.Event], int] = lambda entity, event: 0x0000
+    store: Behaviour = lambda entity, event: 0x0000
+    event: Behaviour = lambda entity, event: 0x0000
+    create: Behaviour = lambda entity, event: 0x0000
+    action: Behaviour = lambda entity, event: 0x0000
     stored: list[str] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
     events: list[tuple[int, Dataset]] = field(default_factory=list)
@@ -77,6 +85,7 @@ class Entity:
             context.transfer_syntax = [UID(syntax) for syntax in ALL_TRANSFER_SYNTAXES]
         entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         entity.add_supported_context(InstanceAvailabilityNotification)
+        entity.add_supported_context(Verification)
         self._server = entity.start_server(
             ("127.0.0.1", self.port),
             block=False,
@@ -94,10 +103,10 @@ class Entity:
             self._server.shutdown()
             self._server = None
 
-    def _established(self, event: evt.Event) -> None:
+    def _established(self, event: Any) -> None:
         self.associations += 1
 
-    def _store(self, event: evt.Event) -> int:
+    def _store(self, event: Any) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
         self.attempts.append(uid)
         status = self.store(self, event)
@@ -105,20 +114,20 @@ class Entity:
             self.stored.append(uid)
         return status
 
-    def _event(self, event: evt.Event) -> tuple[int, None]:
+    def _event(self, event: Any) -> tuple[int, None]:
         status = self.event(self, event)
         if status == 0x0000:
             self.events.append((event.event_type, event.event_information))
         return status, None
 
-    def _create(self, event: evt.Event) -> tuple[int, Dataset | None]:
+    def _create(self, event: Any) -> tuple[int, Dataset | None]:
         status = self.create(self, event)
         if status == 0x0000:
             uid = str(event.request.AffectedSOPInstanceUID)
             self.created.append((uid, event.attribute_list))
         return status, Dataset() if status == 0x0000 else None
 
-    def _action(self, event: evt.Event) -> tuple[int, None]:
+    def _action(self, event: Any) -> tuple[int, None]:
         status = self.action(self, event)
         if status == 0x0000:
             self.actions.append(event.action_information)
@@ -181,20 +190,15 @@ def delivering(
 
 
 @contextmanager
-def dcmqrscp(folder: Path, *, title: str, destinations: Mapping[str, int] = {}) -> Iterator[str]:  # noqa: B006
-    """DCMTK's archive, as AET@HOST:PORT.
-
-    Args:
-        destinations: Ports of those to whom it moves, by AE title.
-    """
+def dcmqrscp(folder: Path, *, title: str) -> Iterator[str]:
+    """DCMTK's archive, as AET@HOST:PORT; it knows nobody to move anything to."""
     if which("dcmqrscp") is None:
         pytest.skip(NO_DCMTK)
     port = free_port()
     (folder / "objects").mkdir()
-    hosts = "".join(f"d{at} = ({one}, 127.0.0.1, {there})\n" for at, (one, there) in enumerate(destinations.items()))
     (folder / "dcmqrscp.cfg").write_text(
         "MaxPDUSize = 16384\nMaxAssociations = 16\n"
-        f"HostTable BEGIN\n{hosts}HostTable END\n"
+        "HostTable BEGIN\nHostTable END\n"
         "VendorTable BEGIN\nVendorTable END\n"
         f"AETable BEGIN\n{title} {folder / 'objects'} RW (200, 1024mb) ANY\nAETable END\n"
     )

@@ -8,7 +8,6 @@ from io import BytesIO
 from typing import Any
 
 import httpx2
-from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -41,7 +40,9 @@ class Found:
     status: Dataset = field(default_factory=Dataset)
 
     def uids(self, level: str) -> list[str]:
-        return [answer[UIDS[level]]["Value"][0] for answer in self.answers]
+        """Without those that pydicom does not tell, because they are no UIDs."""
+        told = (answer.get(UIDS[level]) for answer in self.answers)
+        return [element["Value"][0] for element in told if element]
 
 
 def identifier(level: str, keys: Iterable[tuple[str, Any]]) -> Dataset:
@@ -80,7 +81,7 @@ class Scu:
         while not association._is_paused:
             time.sleep(0.001)
         try:
-            association.dimse.send_msg(request, context.context_id)
+            association.dimse.send_msg(request, context.context_id or 0)
             while True:
                 _, response = association.dimse.get_msg(block=True)
                 assert isinstance(response, C_FIND), "the association is dead"
@@ -88,9 +89,12 @@ class Scu:
                     found.status.Status = response.Status
                     return found
                 answer = decode(response.Identifier, *_form(context.transfer_syntax[0]))
-                found.answers.append(_json(answer))
+                found.answers.append(answer.to_json_dict(suppress_invalid_tags=True))
         finally:
             association._reactor_checkpoint.set()
+            # or the next question would take it for paused already
+            while association._is_paused:
+                time.sleep(0.001)
 
     def ask(self, asked: Dataset, model: str = STUDY_ROOT) -> Found:
         found = Found()
@@ -99,15 +103,8 @@ class Scu:
                 found.status = status
             else:
                 found.pending.add(status.Status)
-                found.answers.append(_json(answer))
+                found.answers.append(answer.to_json_dict(suppress_invalid_tags=True))
         return found
-
-
-def _json(answer: Dataset) -> Json:
-    # archives hold values that pydicom warns of
-    with disable_value_validation():
-        told: Json = answer.to_json_dict(suppress_invalid_tags=True)
-    return told
 
 
 def _form(syntax: UID) -> tuple[bool, bool]:
@@ -125,7 +122,7 @@ def scu(
     entity = AE(title)
     for model in MODELS:
         entity.add_requested_context(model, list(syntaxes))
-    items = []
+    items: list[Any] = []
     for model in MODELS if extended else ():
         item = SOPClassExtendedNegotiation()
         item.sop_class_uid = model

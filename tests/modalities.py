@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -21,7 +22,6 @@ from objects import uid
 
 PENDING = (0xFF00, 0xFF01)
 ISSUER = "1.2.752.113.99.7"
-PERSONNUMMER_OID = "1.2.752.129.2.1.3.1"
 
 
 async def told(orders: Orders, *messages: bytes) -> None:
@@ -128,7 +128,9 @@ def completed(**values: Any) -> Dataset:
     return last
 
 
-def discontinued(code: str = "110513", meaning: str = "Discontinued for unspecified reason") -> Dataset:
+def discontinued(
+    code: str = "110513", meaning: str = "Discontinued for unspecified reason"
+) -> Dataset:
     last = completed(PerformedProcedureStepStatus="DISCONTINUED")
     reason = Dataset()
     reason.CodeValue = code
@@ -192,5 +194,5 @@ class Modality:
     def get(self, sop_instance_uid: str, *tags: int) -> tuple[Dataset, Dataset | None]:
         with self.associated() as association:
             return association.send_n_get(
-                list(tags), ModalityPerformedProcedureStepRetrieve, sop_instance_uid
+                [Tag(tag) for tag in tags], ModalityPerformedProcedureStepRetrieve, sop_instance_uid
             )

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
 
 import commands
 from dimse_peers import Entity, dcmqrscp, listening
 from live import Live, free_port
-from objects import a_series, an_object, uid
+from objects import a_series, uid
 
 STUDY = uid()
 
@@ -133,7 +133,9 @@ def test_find_refuses_what_is_no_keyword(tmp_path: Path, qr: str) -> None:
 
 
 def test_get_writes_the_objects_as_files(tmp_path: Path, qr: str) -> None:
-    done = run(tmp_path, "get", qr, "--to", str(tmp_path / "new"), "-k", f"StudyInstanceUID={STUDY}")
+    done = run(
+        tmp_path, "get", qr, "--to", str(tmp_path / "new"), "-k", f"StudyInstanceUID={STUDY}"
+    )
 
     fetched = [dcmread(file) for file in (tmp_path / "new").iterdir()]
     assert {str(one.StudyInstanceUID) for one in fetched} == {STUDY}
@@ -188,41 +190,19 @@ def test_resuming_leaves_out_what_the_journal_notes(
 
 
 def test_files_are_committed_to_on_the_association_of_the_request(folder: Path) -> None:
-    with committing() as name:
-        done = run(folder, "send", name, str(folder), "--commit")
-
-    assert done.stdout == "sent 3 of 3\ncommitted 3, refused 0\n"
-
-
-def committing() -> Any:
-    """A peer that commits to everything, on the association on which it is asked."""
-    entity = Entity("KEEPER")
-
-    def action(entity: Entity, event: evt.Event) -> int:
-        import threading
-
-        asked = event.action_information
+    def promise(entity: Entity, event: Any) -> int:
+        """To keep everything, in a moment."""
         result = Dataset()
-        result.TransactionUID = asked.TransactionUID
-        result.ReferencedSOPSequence = asked.ReferencedSOPSequence
-
-        def tell() -> None:
-            event.assoc.send_n_event_report(
-                result, 1, "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
-            )
-
-        threading.Timer(0.3, tell).start()
+        result.TransactionUID = event.action_information.TransactionUID
+        result.ReferencedSOPSequence = event.action_information.ReferencedSOPSequence
+        event_report = (result, 1, "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1")
+        threading.Timer(0.3, event.assoc.send_n_event_report, event_report).start()
         return 0x0000
 
-    entity.action = action
-    from contextlib import contextmanager
+    with listening(Entity("KEEPER", action=promise)) as entity:
+        done = run(folder, "send", f"KEEPER@127.0.0.1:{entity.port}", str(folder), "--commit")
 
-    @contextmanager
-    def named() -> Iterator[str]:
-        with listening(entity):
-            yield f"KEEPER@127.0.0.1:{entity.port}"
-
-    return named()
+    assert done.stdout == "sent 3 of 3\ncommitted 3, refused 0\n"
 
 
 # --- send studies of the archive ----------------------------------------------------------------

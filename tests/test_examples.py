@@ -161,3 +161,36 @@ def test_worklist_loop_reads_what_waits_for_it(
     assert read.returncode == 0, read.stderr
     answer = httpx2.get(f"{url}/workitems/{workitem}", headers={"Accept": JSON})
     assert answer.json()[0]["00741000"]["Value"] == ["COMPLETED"]
+
+
+@pytest.fixture(scope="module")
+def modality_day(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    folder = tmp_path_factory.mktemp("modality")
+    peers = folder / "peers.toml"
+    peers.write_text(
+        '[[peers]]\nae_title = "CT1_SU"\n'
+        'may = ["store", "query", "retrieve", "commit", "worklist", "perform"]\n'
+    )
+    mllp, dimse = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    with running(folder, {"mllp": mllp, "dimse": dimse, "peers": str(peers)}):
+        return subprocess.run(
+            [sys.executable, EXAMPLES / "modality_day.py", "--dimse", dimse, "--mllp", mllp],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def test_the_day_of_a_modality_ends_with_its_prior(
+    modality_day: subprocess.CompletedProcess[str],
+) -> None:
+    told = [line.partition(":")[2].strip() for line in modality_day.stdout.splitlines()[1:]]
+
+    assert (told, modality_day.stderr) == (
+        [
+            *("in progress", "5 images", "completed"),
+            *("5 of 5 images", "5 images fetched"),
+        ],
+        "",
+    )

@@ -271,6 +271,8 @@ def _service(parts: Parts, channels: EventChannels) -> Service:
     settings = parts.settings
     return Service(
         parts.archive,
+        parts.orders,
+        channels,
         root=endpoints.ROOT,
         public_url=settings.public_url,
         trust_forwarded=settings.trust_forwarded,
@@ -278,7 +280,6 @@ def _service(parts: Parts, channels: EventChannels) -> Service:
         max_request_bytes=settings.max_request_bytes,
         max_query_length=settings.max_query_length,
         viewer_url=settings.viewer_url,
-        channels=channels,
     )
 
 

@@ -3,6 +3,8 @@
 import logging
 import sys
 import traceback
+import warnings
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -41,11 +43,21 @@ def configure(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("pydicom", "alembic", "sqlalchemy.engine"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.showwarning = _warned  # type: ignore[assignment] # says no more than it has to
+
+
+def _warned(_: object, category: type[Warning], filename: str, lineno: int, *__: object) -> None:
+    """Without the text, which may hold values of a patient."""
+    place = f"{Path(filename).name}, line {lineno}"
+    structlog.get_logger("warnings").warning("warning", kind=category.__name__, place=place)
 
 
 def _without_values(record: logging.LogRecord) -> bool:
     """Of what libraries of DICOM say, only where: their texts may hold values of objects."""
-    if record.name.partition(".")[0] in ("pydicom", "pynetdicom"):
+    library = record.name.partition(".")[0]
+    if library == "pydicom" and record.levelno < logging.ERROR:
+        return False  # it sets its level anew when it is imported
+    if library in ("pydicom", "pynetdicom"):
         kind = record.exc_info[0] if record.exc_info else type(record.msg)
         what = f" ({kind.__name__})" if kind is not None and kind is not str else ""
         record.msg = f"{record.module}, line {record.lineno}{what}"

@@ -16,6 +16,11 @@ from registry import Registry, eventually, status_of
 
 # An order of a system that gives its exams no Study Instance UID.
 WITHOUT_STUDY: Final = Exam("P-7", "SU24000777", "", "83300^CT Thorax^KVÅ", "CT", "CT7_SU")
+PEERS: Final = """
+[[peers]]
+ae_title = "CT1_SU"
+may = ["worklist", "perform"]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,9 @@ def step_of(item: Dataset) -> Dataset:
 def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """Two exams of one order; the first is performed, the second is given up. HL7 says nothing."""
     folder = tmp_path_factory.mktemp("modalities")
-    with registries.running(folder, {"dimse": f"127.0.0.1:{free_port()}"}) as registry:
+    (folder / "peers.toml").write_text(PEERS)
+    settings = {"dimse": f"127.0.0.1:{free_port()}", "peers": str(folder / "peers.toml")}
+    with registries.running(folder, settings) as registry:
         registry.told(m1(), order(WITHOUT_STUDY, control_id="W", time="20240108080000", group="W"))
         port = registry.live.dimse_port
         assert port is not None
@@ -88,8 +95,8 @@ def test_an_exam_follows_its_step_without_a_message(day: Day) -> None:
 
 def test_an_exam_tells_when_it_was_performed(day: Day) -> None:
     assert task_of(day.registry, THORAX)["executionPeriod"] == {
-        "start": "2024-01-10T08:15:00.000Z",
-        "end": "2024-01-10T08:30:00.000Z",
+        "start": "2024-01-10T08:15:00Z",
+        "end": "2024-01-10T08:30:00Z",
     }
 
 
@@ -141,3 +148,21 @@ def test_the_images_of_an_exam_without_a_study_uid_are_those_that_the_worklist_n
 
     task = task_of(day.registry, WITHOUT_STUDY)
     assert study["basedOn"] == [{"reference": task["focus"]["reference"]}]
+
+
+def test_what_the_modality_said_is_kept_as_dicom_json(day: Day) -> None:
+    request = task_of(day.registry, THORAX)["focus"]["reference"]
+    (performed,) = [
+        event
+        for event in day.registry.found("Provenance", target=request)
+        if event["activity"]["coding"][0]["code"] == "performed"
+    ]
+
+    reference = performed["entity"][0]["what"]["reference"]
+    kept = day.registry.http("GET", f"{day.registry.live.fhir}/{reference}")
+
+    said, _ = kept.json()
+    assert (kept.headers["Content-Type"], said["00400252"]["Value"]) == (
+        "application/dicom+json",
+        ["COMPLETED"],
+    )

@@ -154,3 +154,20 @@ def test_a_value_too_long_for_its_vr_is_written_as_un() -> None:
 
     assert encoded[4:8] == b"UN\0\0"
     assert len(encoded) == 12 + 70_000
+
+
+@given(value=st.floats(-1e300, 1e300))
+def test_a_decimal_has_sixteen_characters_and_its_value(value: float) -> None:
+    element = {"00280030": {"vr": "DS", "Value": [value]}}
+    text = encode(element, ExplicitVRLittleEndian)[8:].decode().strip()
+
+    assert len(text) <= 16
+    assert float(text) == pytest.approx(value, rel=1e-8)
+
+
+def test_a_decimal_of_sixteen_characters_is_told_exactly() -> None:
+    encoded = encode(
+        {"00280030": {"vr": "DS", "Value": [0.999032176441525]}}, ImplicitVRLittleEndian
+    )
+
+    assert encoded[8:] == b".999032176441525"

@@ -110,7 +110,7 @@ def test_a_step_begins_in_progress(state: str) -> None:
     assert refused(as_json(a_step(PerformedProcedureStepStatus=state))) == ((STATUS,), "invalid")
 
 
-ENDS = {State.COMPLETED: completed, State.DISCONTINUED: discontinued}
+ENDS = {State.COMPLETED: completed(), State.DISCONTINUED: discontinued()}
 
 
 @pytest.mark.parametrize("requested", State)
@@ -118,7 +118,7 @@ ENDS = {State.COMPLETED: completed, State.DISCONTINUED: discontinued}
 def test_a_step_changes_its_state_as_the_table_says(state: State, requested: State) -> None:
     step = a_created()
     if state in ENDS:
-        step = performed_steps.updated(step, as_json(ENDS[state]()))
+        step = performed_steps.updated(step, as_json(ENDS[state]))
     wanted = as_json(completed(PerformedProcedureStepStatus=requested.value))
 
     if requested in TRANSITIONS[state]:

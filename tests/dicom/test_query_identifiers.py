@@ -19,7 +19,10 @@ from catalogue_objects import data_set
 Json = dict[str, Any]
 
 
-def query(negotiated: Negotiated = Negotiated(), **keys: Any) -> Any:  # noqa: B008 # frozen
+PLAIN = Negotiated()
+
+
+def query(negotiated: Negotiated = PLAIN, /, **keys: Any) -> Any:
     return parse_query(data_set(**keys), levels=QueryLevel, negotiated=negotiated, page=100)
 
 
@@ -56,7 +59,7 @@ def test_unsupported_keys_may_have_any_value() -> None:
 
 
 def test_times_are_alone_unless_agreed_otherwise() -> None:
-    keys = {"QueryRetrieveLevel": "STUDY", "StudyDate": "20240131-", "StudyTime": "10-"}
+    keys: Json = {"QueryRetrieveLevel": "STUDY", "StudyDate": "20240131-", "StudyTime": "10-"}
 
     assert {k.match.alone for k in query(**keys).search.keys if isinstance(k.match, Range)} == {
         False, True
@@ -66,7 +69,7 @@ def test_times_are_alone_unless_agreed_otherwise() -> None:
 
 
 def test_a_timezone_counts_when_that_was_agreed() -> None:
-    keys = {"QueryRetrieveLevel": "STUDY", "TimezoneOffsetFromUTC": "+0200"}
+    keys: Json = {"QueryRetrieveLevel": "STUDY", "TimezoneOffsetFromUTC": "+0200"}
 
     assert query(**keys).search.timezone_minutes is None
     assert query(Negotiated(timezone=True), **keys).search.timezone_minutes == 120

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
-from pynetdicom import evt
 
 from bfr_dicomweb.services import availability
 from bfr_dicomweb.services.dispatching import Chore, Follower
@@ -81,9 +81,7 @@ def test_a_study_that_grows_later_is_told_again_as_a_whole(archive: Served, ris:
     assert len(told[0].ReferencedSeriesSequence) == 2
 
 
-def test_the_performed_procedure_step_of_the_images_is_named(
-    archive: Served, ris: Entity
-) -> None:
+def test_the_performed_procedure_step_of_the_images_is_named(archive: Served, ris: Entity) -> None:
     study, step = uid(), uid()
     item = Dataset()
     item.ReferencedSOPClassUID = PERFORMED_STEP
@@ -105,7 +103,7 @@ def test_a_notification_that_is_refused_is_told_again_under_the_same_uid(
     study = uid()
     attempts: list[str] = []
 
-    def refuse_once(entity: Entity, event: evt.Event) -> int:
+    def refuse_once(entity: Entity, event: Any) -> int:
         if event.attribute_list.StudyInstanceUID == study:
             attempts.append(str(event.request.AffectedSOPInstanceUID))
         return 0x0213 if len(attempts) == 1 else 0x0000

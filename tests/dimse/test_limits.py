@@ -1,15 +1,21 @@
 """How many may be associated, for how long, and that nobody keeps the others."""
 
+import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+import structlog
+from pynetdicom import evt
 
 from associations import (
     ABORTED,
     ACCEPTED,
+    REJECTED,
+    VERIFICATION,
     asked,
     connected,
     echo_request,
@@ -18,6 +24,7 @@ from associations import (
     request,
     status,
 )
+from bfr_dicomweb.dimse.door import Service
 from bfr_dicomweb.dimse.listening import Limits
 from bfr_dicomweb.dimse.peers import ANY, Peer
 from dimse_served import Served, served
@@ -150,6 +157,21 @@ def test_what_is_no_request_is_refused_and_keeps_nobody(archive: Served, sent: b
     assert answers(archive)
 
 
+def test_a_damaged_request_is_answered_and_is_no_bug(archive: Served) -> None:
+    chance = random.Random(7)
+    kinds = set()
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(80):
+            damaged = bytearray(request())
+            for _ in range(3):
+                damaged[chance.randrange(6, len(damaged))] = chance.choice([0, 1, 0xFF])
+            with connected(archive.port) as (connection,):
+                kinds.add(asked(connection, bytes(damaged))[:1])
+
+    assert kinds <= {b"", bytes((ACCEPTED,)), bytes((REJECTED,)), bytes((ABORTED,))}
+    assert [line for line in logged if line["event"] == "bug"] == []
+
+
 def _all_of(connection: socket.socket) -> bytes:
     found = b""
     try:
@@ -189,3 +211,36 @@ def test_a_server_that_stops_aborts_what_is_idle(tmp_path_factory: pytest.TempPa
 
         assert [pdu(connection)[0] for connection in connections] == [ABORTED] * 3
         assert time.monotonic() - started < 10
+
+
+def test_a_message_that_is_under_way_when_the_server_stops_is_answered(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    begun = threading.Event()
+
+    def slow(*_: object) -> int:
+        begun.set()
+        time.sleep(1)
+        return 0
+
+    services = (Service("verification", evt.EVT_C_ECHO, (VERIFICATION,), slow),)
+    with (
+        served(tmp_path_factory.mktemp("slow"), services=services) as archive,
+        idle(archive, 1) as (connection,),
+    ):
+        connection.sendall(echo_request())
+        assert begun.wait(SOON_S)
+        archive.server.shutdown(30)
+
+        assert status(pdu(connection)) == 0
+        assert pdu(connection)[0] == ABORTED
+
+
+def test_a_server_that_stops_takes_no_more_connections(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with served(tmp_path_factory.mktemp("stopped")) as archive:
+        archive.server.shutdown()
+
+        with pytest.raises(ConnectionRefusedError):
+            answers(archive)

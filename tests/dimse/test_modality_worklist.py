@@ -11,18 +11,22 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
+from pynetdicom import AE
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityWorklistInformationFind,
+    Verification,
+)
 
 from bfr_dicomweb.dimse.peers import ANY, Peer, Quirks
-
 from dimse_served import AE_TITLE, Served, served
 from hl7_said import ABDOMEN, THORAX, Exam, m1, m2, message, msh, order, pid, segment, status
-from modalities import ISSUER, PERSONNUMMER_OID, Modality, a_query, told
+from modalities import ISSUER, Modality, a_query, told
 from shared_data import NO_DCMTK
 
 KNEE = Exam("P-3", "MR7", "", "81200^MR Knä^KVÅ", "MR", "MR1_SU", "202401110730", "")
@@ -43,8 +47,13 @@ def detailed() -> bytes:
         segment(
             "OBR",
             {
-                **{2: "P-9", 3: "F-9", 4: "84300^DT buk^KVÅ", 13: "Tidigare op", 24: "CT"},
-                **{31: "^Buksmärta", 34: "P5&Utförare&Ulla"},
+                2: "P-9",
+                3: "F-9",
+                4: "84300^DT buk^KVÅ",
+                13: "Tidigare op",
+                24: "CT",
+                31: "^Buksmärta",
+                34: "P5&Utförare&Ulla",
             },
         ),
         f"IPC|A-9^^{ISSUER}^ISO|RP-9|1.2.752.113.99.1.9|SPS-9|CT|BUK1^Buk rutin^99SU|CT2|Lab 3"
@@ -294,14 +303,15 @@ def test_a_key_that_nothing_can_match_is_refused_and_named(modality: Modality) -
     ],
     ids=lambda uid: uid.name,
 )
-def test_items_are_the_same_in_every_transfer_syntax(
-    archive: Served, transfer_syntax: str
-) -> None:
+def test_items_are_the_same_in_every_transfer_syntax(archive: Served, transfer_syntax: str) -> None:
     modality = Modality(archive.port, transfer_syntax=transfer_syntax)
 
     (item,) = modality.worklist(AccessionNumber="MR7")
 
-    assert (item.PatientName, item.ScheduledProcedureStepSequence[0].Modality) == ("Öberg^Åsa", "MR")
+    assert (item.PatientName, item.ScheduledProcedureStepSequence[0].Modality) == (
+        "Öberg^Åsa",
+        "MR",
+    )
 
 
 @pytest.mark.skipif(which("findscu") is None, reason=NO_DCMTK)
@@ -310,13 +320,15 @@ def test_findscu_finds_the_same(modality: Modality, tmp_path: Path) -> None:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = ModalityWorklistInformationFind
-    meta.MediaStorageSOPInstanceUID = "2.25.1"
+    meta.MediaStorageSOPInstanceUID = UID("2.25.1")
     file = FileDataset(tmp_path / "query.wl", query, file_meta=meta, preamble=bytes(128))
     file.save_as(tmp_path / "query.wl", enforce_file_format=True)
 
     done = subprocess.run(
-        ["findscu", "-W", "-X", "-od", str(tmp_path), "-aet", "CT1_SU", "-aec", AE_TITLE]
-        + ["127.0.0.1", str(modality.port), str(tmp_path / "query.wl")],
+        [
+            *("findscu", "-W", "-X", "-od", str(tmp_path), "-aet", "CT1_SU", "-aec", AE_TITLE),
+            *("127.0.0.1", str(modality.port), str(tmp_path / "query.wl")),
+        ],
         capture_output=True,
         timeout=30,
         check=False,
@@ -385,24 +397,25 @@ def test_what_is_over_or_waits_leaves_the_worklist(
 
 
 def test_who_may_not_is_given_no_worklist(tmp_path: Path) -> None:
+    entity = AE("CT1_SU")
+    entity.add_requested_context(Verification)
+    entity.add_requested_context(ModalityWorklistInformationFind)
     with served(tmp_path, peers=[Peer(ANY, may=frozenset())]) as archive:
-        modality = Modality(archive.port)
-        with pytest.raises((ValueError, AssertionError)):
-            modality.worklist()
+        association = entity.associate("127.0.0.1", archive.port, ae_title=AE_TITLE)
+        accepted = [context.abstract_syntax for context in association.accepted_contexts]
+        association.release()
+
+    assert accepted == [Verification]
 
 
 def test_a_patient_is_found_by_a_number_that_was_merged(tmp_path: Path) -> None:
     merge = message(
         msh("ADT^A40^ADT_A39", "A40", "20240109120000"),
         pid(),
-        f"MRG|196408233234^^^&{PERSONNUMMER_OID}&ISO^NNSWE",
+        "MRG|19810829M071^^^&1.2.752.113.11.0.2.1.1.1&ISO^PI",
     )
     reserve = pid("19810829M071", oid="1.2.752.113.11.0.2.1.1.1", name="Tolvansson^Tolvan^^^^^L")
     sent = order(KNEE, control_id="1", time="20240109090000", patient=reserve)
-    merge = merge.replace(
-        f"196408233234^^^&{PERSONNUMMER_OID}&ISO^NNSWE".encode(),
-        b"19810829M071^^^&1.2.752.113.11.0.2.1.1.1&ISO^PI",
-    )
     with served(tmp_path) as archive:
         archive.wait(told(archive.door.orders, sent, merge))
         (item,) = Modality(archive.port).worklist(PatientID="19810829M071")

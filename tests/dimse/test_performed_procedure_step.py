@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from bfr_dicomweb.services import timeline
 from bfr_dicomweb.services.timeline import ExamRow
 from dimse_served import Served, served
-from hl7_said import ABDOMEN, THORAX, Exam, m1, m2, order, pid, report, status
+from hl7_said import ABDOMEN, THORAX, Exam, m1, m2, order, report
 from modalities import (
     Modality,
     a_scheduled_item,
@@ -221,9 +221,7 @@ def test_what_nobody_ordered_is_an_exam_without_an_order(
     archive: Served, modality: Modality
 ) -> None:
     study = uid()
-    step = a_step(
-        a_scheduled_item("", study), PerformedProcedureStepDescription="Akut DT hjärna"
-    )
+    step = a_step(a_scheduled_item("", study), PerformedProcedureStepDescription="Akut DT hjärna")
 
     modality.create(step, uid())
 
@@ -376,9 +374,7 @@ def test_steps_of_many_modalities_at_once_are_all_taken(
     exams = [booked(archive) for _ in range(6)]
 
     async def work() -> None:
-        await asyncio.gather(
-            *(asyncio.to_thread(begun, archive, modality, exam) for exam in exams)
-        )
+        await asyncio.gather(*(asyncio.to_thread(begun, archive, modality, exam) for exam in exams))
 
     asyncio.run(work())
 

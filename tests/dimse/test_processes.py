@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bfr_dicomweb import app
+from bfr_dicomweb import settings as settings_module
+from bfr_dicomweb.settings import SettingsError
 from live import Live, free_port, is_listened_on, running
 
 PEERS = '[[peers]]\nae_title = "ECHOSCU"\n'
@@ -41,12 +44,18 @@ def until(is_so: Callable[[], bool]) -> None:
 
 
 def children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed if b"spawn_main" in _command(int(child))]
+    """Those that serve, whichever thread has started them."""
+    lists = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    found = [int(child) for listed in lists for child in listed.split()]
+    return [child for child in found if b"spawn_main" in _command(child)]
 
 
 def _command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Nothing when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_the_door_is_opened_with_all_others(server: Live) -> None:
@@ -78,16 +87,9 @@ def test_the_process_ends_with_its_parent_even_when_that_is_killed(tmp_path: Pat
     os.kill(live.pid, signal.SIGKILL)
     try:
         until(lambda: not is_listened_on(live.dimse_port or 0))
-        until(lambda: b"spawn_main" not in _ended(child))
+        until(lambda: b"spawn_main" not in _command(child))
     finally:
         live.kill()
-
-
-def _ended(pid: int) -> bytes:
-    try:
-        return _command(pid)
-    except OSError:
-        return b""
 
 
 def test_the_door_can_be_all_there_is_in_several_processes(tmp_path: Path) -> None:
@@ -106,3 +108,28 @@ def test_an_address_that_is_taken_is_told(server: Live, tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert f"dimse: cannot listen on {server.settings['dimse']}: Address" in done.stderr
+
+
+def test_without_a_file_of_peers_only_the_demo_knows_anyone() -> None:
+    chosen = settings_module.load()
+
+    assert list(app.known_peers(chosen)()) == []
+    (anyone,) = app.known_peers(chosen, anyone_here=True)()
+    assert anyone.may_call_from("127.0.0.1")
+    assert anyone.may_call_from("::1")
+    assert not anyone.may_call_from("192.0.2.1")
+
+
+def test_a_file_of_peers_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "peers.toml").write_text(PEERS + "colour = 1")
+
+    with pytest.raises(SettingsError, match=r"peers: .*peers\[ECHOSCU\]\.colour: there is no such"):
+        app.known_peers(settings_module.load(peers=tmp_path / "peers.toml"))
+
+
+def test_peers_without_addresses_are_refused_where_strangers_can_call(tmp_path: Path) -> None:
+    (tmp_path / "peers.toml").write_text(PEERS)
+    chosen = settings_module.load(peers=tmp_path / "peers.toml", dimse="0.0.0.0:104")
+
+    with pytest.raises(SettingsError, match=r"peers\[ECHOSCU\]\.addresses: are needed"):
+        app.known_peers(chosen)

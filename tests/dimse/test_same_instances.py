@@ -64,9 +64,11 @@ def _sample(path: Path) -> Sendable | None:
     file = path.read_bytes()
     try:
         header = part10.read_header(file)
-        names = [header.attributes[tag]["Value"][0] for tag in ("00080016", "00080018")]
+        sop_class, sop_instance = (
+            header.attributes[tag]["Value"][0] for tag in ("00080016", "00080018")
+        )
         data_set = file[header.dataset_offset :]
-        return Sendable(*names, header.transfer_syntax_uid, data_set)
+        return Sendable(sop_class, sop_instance, header.transfer_syntax_uid, data_set)
     except (ArchiveError, KeyError):
         pass
     try:

@@ -1,13 +1,14 @@
 """Jobs of sending: each instance is delivered once, whatever happens to the peer or to us."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pynetdicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, MRImageStorage
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when it is imported
     StorageCommitmentPushModel,
@@ -16,11 +17,20 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when it 
 
 from bfr_dicomweb.errors import InvalidRequest, NotFound
 from bfr_dicomweb.refs import Ref
-from bfr_dicomweb.services import sending
+from bfr_dicomweb.services import dispatching, sending
 from bfr_dicomweb.services.sending import InstanceState, JobState, Priority, Progress
-from dimse_peers import Entity, delivering, keep, listening, until
+from dimse_peers import Entity, after, delivering, keep, listening, until
 from dimse_served import AE_TITLE, Served, served
-from objects import a_series, uid
+from objects import a_series, an_object, uid
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _impatient() -> Iterator[None]:
+    """Attempts follow each other sooner than they do in life."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(dispatching, "FIRST_PAUSE_S", 0.1)
+        patched.setattr(sending, "_FIRST_PAUSE_US", 50_000)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +50,12 @@ def archive(
     ]
     with served(tmp_path_factory.mktemp("archive"), peers=peers) as archive, delivering(archive):
         yield archive
+
+
+@pytest.fixture
+def _choosy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Receivers made of pynetdicom take only what they name; the door lets it take everything."""
+    monkeypatch.setattr(pynetdicom._config, "UNRESTRICTED_STORAGE_SERVICE", False)
 
 
 @pytest.fixture
@@ -141,7 +157,7 @@ def test_what_failed_is_sent_when_the_job_is_resumed(archive: Served, pacs: Enti
 def test_after_a_broken_association_only_the_rest_is_sent(archive: Served, pacs: Entity) -> None:
     ref, uids = a_study(archive, 8)
 
-    def break_once(entity: Entity, event: evt.Event) -> int:
+    def break_once(entity: Entity, event: Any) -> int:
         if len(entity.attempts) == 4:
             event.assoc.abort()
         return 0x0000
@@ -178,7 +194,7 @@ def test_a_receiver_that_hangs_delays_no_other(
 ) -> None:
     ref, uids = a_study(archive, 2)
     hanging = entities["HANGING"]
-    hanging.store = lambda entity, event: time.sleep(4) or 0x0000
+    hanging.store = lambda entity, event: after(4)
     with listening(hanging):
         stuck = submit(archive, "HANGING", ref)
         until(lambda: hanging.attempts)
@@ -196,14 +212,16 @@ def test_a_receiver_that_hung_gets_everything_in_the_end(
     hanging = entities["HANGING"]
     hanging.attempts.clear()
     hanging.stored.clear()
-    hanging.store = lambda entity, event: (time.sleep(3) if len(entity.attempts) == 2 else 0) or 0
+    hanging.store = lambda entity, event: after(3 if len(entity.attempts) == 2 else 0)
     with listening(hanging):
         done = ended(archive, submit(archive, "HANGING", ref))
 
     assert (done.job.state, set(hanging.stored) >= set(uids)) == (JobState.DONE, True)
 
 
-def test_an_urgent_job_overtakes_one_that_waits(archive: Served, entities: dict[str, Entity]) -> None:
+def test_an_urgent_job_overtakes_one_that_waits(
+    archive: Served, entities: dict[str, Entity]
+) -> None:
     routine, routine_uids = a_study(archive, 2)
     urgent, urgent_uids = a_study(archive, 2)
     later = entities["LATER"]
@@ -224,31 +242,60 @@ def test_an_urgent_job_overtakes_one_that_waits(archive: Served, entities: dict[
 def test_the_priority_is_told_to_the_receiver(archive: Served, pacs: Entity) -> None:
     ref, _ = a_study(archive, 1)
     told: list[int] = []
-    pacs.store = lambda entity, event: told.append(event.request.Priority) or 0x0000
+
+    def take(entity: Entity, event: Any) -> int:
+        told.append(event.request.Priority)
+        return 0x0000
+
+    pacs.store = take
 
     ended(archive, submit(archive, "PACS", ref, priority=Priority.LOW))
 
     assert told == [2]
 
 
-def test_a_sop_class_that_is_not_taken_fails_with_the_reason(
+@pytest.mark.usefixtures("_choosy")
+def test_a_sop_class_that_is_not_taken_fails_alone_with_the_reason(
     archive: Served, entities: dict[str, Entity]
 ) -> None:
-    ref, _ = a_study(archive, 1)
-    narrow = AE("KEEPER")
-    narrow.add_supported_context("1.2.840.10008.5.1.4.1.1.4")  # MR
-    narrow.add_supported_context("1.2.840.10008.1.1")
-    server = narrow.start_server(("127.0.0.1", entities["KEEPER"].port), block=False)
-    assert server is not None
-    number = submit(archive, "KEEPER", ref)
+    study = uid()
+    (ct,) = keep(archive, [an_object(StudyInstanceUID=study)])
+    keep(archive, [an_object(StudyInstanceUID=study, SOPClassUID=MRImageStorage)])
+    taken: list[str] = []
 
-    until(lambda: _waits_for(archive, "KEEPER"))
+    def take(event: Any) -> int:
+        taken.append(event.request.AffectedSOPInstanceUID)
+        return 0x0000
+
+    narrow = AE("KEEPER")
+    narrow.add_supported_context(CTImageStorage)
+    server = narrow.start_server(
+        ("127.0.0.1", entities["KEEPER"].port),
+        block=False,
+        evt_handlers=[(evt.EVT_C_STORE, take)],
+    )
+    assert server is not None
+
+    done = ended(archive, submit(archive, "KEEPER", Ref(study)))
 
     server.shutdown()
-    assert progress(archive, number).counts == {InstanceState.WAITING: 1}
+    assert (taken, done.counts) == ([ct], {InstanceState.SENT: 1, InstanceState.FAILED: 1})
+    assert done.reasons == {"the receiver does not take this SOP class": 1}
 
 
-def test_nothing_is_sent_to_a_study_that_is_not_there(archive: Served) -> None:
+@pytest.mark.usefixtures("_choosy")
+def test_a_job_of_which_nothing_is_taken_holds_up_no_other(archive: Served, pacs: Entity) -> None:
+    study = uid()
+    keep(archive, [an_object(StudyInstanceUID=study, SOPClassUID="1.2.840.10008.5.1.4.999")])
+    ref, uids = a_study(archive, 1)
+    unknown = submit(archive, "PACS", Ref(study), priority=Priority.HIGH)
+
+    ended(archive, submit(archive, "PACS", ref))
+
+    assert (ended(archive, unknown).job.state, pacs.stored) == (JobState.FAILED, uids)
+
+
+def test_nothing_is_sent_of_a_study_that_is_not_there(archive: Served) -> None:
     with pytest.raises(NotFound):
         submit(archive, "PACS", Ref("2.25.1"))
 

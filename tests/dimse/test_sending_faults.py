@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
-from pynetdicom import AE, evt
+from pynetdicom import AE
 from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when it is imported
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
@@ -104,7 +105,7 @@ def test_storescp_that_fails_and_then_does_not_has_every_instance(
 def slow() -> Iterator[Entity]:
     """Takes its time for each instance, and a while passes before results are acknowledged."""
 
-    def take(entity: Entity, event: evt.Event) -> int:
+    def take(entity: Entity, event: Any) -> int:
         time.sleep(0.05)
         return 0x0000
 
@@ -178,12 +179,13 @@ async def test_a_killed_server_reports_the_commitment_that_it_was_asked_for(
 
 
 async def waited(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not happened():
-            await asyncio.sleep(0.05)
+    await asyncio.to_thread(until, happened, patience_s=PATIENCE_S)
 
 
 async def ended(index: Index, job: int) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while (await sending.progress(index, job)).job.state is not JobState.DONE:
-            await asyncio.sleep(0.1)
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if (await sending.progress(index, job)).job.state is JobState.DONE:
+            return
+        await asyncio.sleep(0.1)
+    raise TimeoutError("the job did not end in time")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_a_request_that_is_repeated_is_reported_again(
     for count in (1, 2):
         with associated(archive, MODALITY) as association:
             ask(association, asked)
-        until(lambda count=count: transactions(modality).count(asked.TransactionUID) == count)
+        until(partial(is_told, modality, asked, times=count))
 
     assert [type for type, result in modality.events if is_of(result, asked)] == [1, 1]
 
@@ -200,6 +201,10 @@ def test_a_transaction_uid_that_is_taken_fails_every_instance(
     assert [item.FailureReason for item in result.FailedSOPSequence] == [0x0131] * 3
 
 
+def is_told(entity: Entity, asked: Dataset, *, times: int) -> bool:
+    return transactions(entity).count(asked.TransactionUID) == times
+
+
 def transactions(entity: Entity) -> list[str]:
     return [result.TransactionUID for _, result in entity.events]
 
@@ -216,7 +221,7 @@ def test_the_result_comes_on_the_association_of_the_request(
 ) -> None:
     heard: list[int] = []
 
-    def hear(event: evt.Event) -> tuple[int, None]:
+    def hear(event: Any) -> tuple[int, None]:
         heard.append(event.event_type)
         return 0x0000, None
 
@@ -228,12 +233,10 @@ def test_the_result_comes_on_the_association_of_the_request(
     assert heard == [1]
 
 
-def test_instances_may_be_stored_while_the_result_comes(
-    archive: Served, stored: list[str]
-) -> None:
+def test_instances_may_be_stored_while_the_result_comes(archive: Served, stored: list[str]) -> None:
     heard: list[str] = []
 
-    def hear(event: evt.Event) -> tuple[int, None]:
+    def hear(event: Any) -> tuple[int, None]:
         heard.append(event.event_information.TransactionUID)
         return 0x0000, None
 
@@ -274,7 +277,7 @@ def test_a_result_that_is_refused_is_told_again_and_holds_up_no_other(
     unwanted = information(referenced(stored[:1]))
     refusals: list[int] = []
 
-    def refuse_twice(entity: Entity, event: evt.Event) -> int:
+    def refuse_twice(entity: Entity, event: Any) -> int:
         if event.event_information.TransactionUID == unwanted.TransactionUID and len(refusals) < 2:
             refusals.append(len(entity.events))
             return 0x0110
@@ -294,9 +297,11 @@ def test_a_result_that_is_refused_is_told_again_and_holds_up_no_other(
 def test_a_request_outlives_the_process_that_took_it(tmp_path: Path) -> None:
     asked = information(referenced([uid()]))
     with listening(Entity(MODALITY)) as modality:
-        with served(tmp_path, peers=[modality.peer()]) as archive:
-            with associated(archive, MODALITY) as association:
-                ask(association, asked)
+        with (
+            served(tmp_path, peers=[modality.peer()]) as archive,
+            associated(archive, MODALITY) as association,
+        ):
+            ask(association, asked)
         with served(tmp_path, peers=[modality.peer()]) as archive, delivering(archive):
             event_type, _ = told(modality, asked.TransactionUID)
 

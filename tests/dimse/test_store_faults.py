@@ -25,7 +25,7 @@ from shared_data import COMPLETE
 MIB = 1 << 20
 HUGE_MIB = 300
 GROWTH_LIMIT_MIB = 60
-CRASHES = 4
+CRASHES = 3
 SENDERS = 4
 
 

@@ -170,13 +170,13 @@ def test_facts_of_an_order() -> None:
 def test_a_name_of_any_length_is_read_in_each_message(length: int) -> None:
     """Short fields are remembered from one message to the next, long ones are not."""
     family = "Å" * length
-    for given in ("Rut", "Eva"):
-        message = said.m1().decode().replace("Remittent^Rut", f"{family}^{given}").encode()
+    for name in ("Rut", "Eva"):
+        message = said.m1().decode().replace("Remittent^Rut", f"{family}^{name}").encode()
 
         requester = read(message).events[0].facts.requester
 
         assert requester is not None
-        assert (requester.family, requester.given) == (family, given)
+        assert (requester.family, requester.given) == (family, name)
 
 
 def test_requester_is_a_person_with_an_hsa_id() -> None:

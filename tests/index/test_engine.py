@@ -10,7 +10,6 @@ import postgresql_server
 from bfr_dicomweb.errors import StorageFull, Unavailable
 from bfr_dicomweb.index import columns, instances, revision, statements
 from bfr_dicomweb.index.engine import Index
-from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.statements import Connection, row
 from catalogue_objects import a_new_instance
 
@@ -79,9 +78,7 @@ async def test_a_cancelled_writer_leaves_nothing_and_blocks_nobody(index: Index)
 
 
 @pytest.mark.parametrize("durable", [True, False])
-async def test_only_what_has_to_be_durable_waits_for_the_disk(
-    index: Index, durable: bool
-) -> None:
+async def test_only_what_has_to_be_durable_waits_for_the_disk(index: Index, durable: bool) -> None:
     async def setting(conn: Connection) -> object:
         sql = "PRAGMA synchronous" if index.is_sqlite else "SHOW synchronous_commit"
         return (await row(conn, sql))[0]
@@ -90,7 +87,7 @@ async def test_only_what_has_to_be_durable_waits_for_the_disk(
     within = await index.transact(setting, durable=durable)
     after = await index.transact(setting)
 
-    waits_less = {2: 1, "on": "off", "off": "off"}[before]  # type: ignore[index]
+    waits_less = {2: 1, "on": "off", "off": "off"}[before]
     assert (within, after) == (before if durable else waits_less, before)
 
 
@@ -209,6 +206,23 @@ async def test_a_question_that_is_a_bug_stays_a_bug(index: Index) -> None:
 
 async def _one(conn: Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await statements.rows(conn, "SELECT 1")]
+
+
+async def test_a_connection_lost_in_a_transaction_is_unavailable_and_the_next_one_works(
+    postgresql_url: str,
+) -> None:
+    async def end_itself(conn: Connection) -> None:
+        await row(conn, "SELECT pg_terminate_backend(pg_backend_pid())")
+
+    async def answer(conn: Connection) -> object:
+        return (await row(conn, "SELECT 7"))[0]
+
+    index = await Index.open(postgresql_url, readers=1)
+
+    with pytest.raises(Unavailable):
+        await index.transact(end_itself)
+    assert await index.transact(answer) == 7
+    await index.close()
 
 
 @pytest.mark.parametrize(

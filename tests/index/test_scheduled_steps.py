@@ -54,9 +54,7 @@ def test_no_page_of_the_worklist_looks_at_every_exam(
 
 # --- catalogues of before --------------------------------------------------------------------
 
-MIGRATION = importlib.import_module(
-    "bfr_dicomweb.index.migrations.versions.0004_performed_steps"
-)
+MIGRATION = importlib.import_module("bfr_dicomweb.index.migrations.versions.0004_performed_steps")
 
 
 @pytest.fixture

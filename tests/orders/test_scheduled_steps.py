@@ -28,9 +28,7 @@ def an_exam(*aliases: Alias, status: Status = Status.BOOKED, facts: Facts = BOOK
 def test_what_is_scheduled_and_not_over_is_on_the_worklist(status: Status) -> None:
     is_on = bool(scheduled_steps.starts(an_exam(status=status)))
 
-    assert is_on == (
-        status in (Status.RECEIVED, Status.BOOKED, Status.ARRIVED, Status.STARTED)
-    )
+    assert is_on == (status in (Status.RECEIVED, Status.BOOKED, Status.ARRIVED, Status.STARTED))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from orders_kept import Teller, telling
 
 SENDER = "CT1_SU"
 STEP = "2.25.77"
+TESTS = str(Path(__file__).resolve().parents[1])
 
 
 @pytest.fixture
@@ -155,11 +156,10 @@ CALLS = {
 async def killed(url: str, made: str) -> None:
     """Another process that is killed after the first commit and before the second."""
     program = DIES.format(made=made, call=CALLS[made])
-    folder = str(Path(__file__).resolve().parents[1])
     done = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-c", program, url],
-        env={**os.environ, "PYTHONPATH": folder},
+        env={**os.environ, "PYTHONPATH": TESTS},
         capture_output=True,
         timeout=120,
         check=False,

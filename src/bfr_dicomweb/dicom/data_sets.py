@@ -274,12 +274,14 @@ def _string(value: Any) -> str:
 
 
 def _decimal(value: float) -> str:
-    """At most the 16 characters of a DS, without an exponent where that is possible."""
+    """In the 16 characters of a DS; more digits than these hold are rounded."""
     found = str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    digits = _DS_CHARACTERS
-    while len(found) > _DS_CHARACTERS:
-        digits -= 1
+    for digits in range(_DS_CHARACTERS, 0, -1):
+        if len(found) <= _DS_CHARACTERS:
+            break
         found = f"{value:.{digits}g}"
+        if abs(value) < 1:
+            found = found.replace("0.", ".", 1)
     return found
 
 

@@ -14,7 +14,16 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM
-from bfr_dicomweb.dicomweb import event_channel, health, image_display, qido, stow, ups, wado
+from bfr_dicomweb.dicomweb import (
+    event_channel,
+    health,
+    image_display,
+    modality_steps,
+    qido,
+    stow,
+    ups,
+    wado,
+)
 from bfr_dicomweb.errors import NotAllowed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -139,6 +148,7 @@ def _plain(path: str, handler: Handler, summary: str, media_type: str, *statuses
 
 WORKITEM: Final = "/workitems/{workitem}"
 SUBSCRIBER: Final = f"{WORKITEM}/subscribers/{{aet}}"
+PERFORMED_STEP: Final = "/modality-performed-procedure-steps/{mpps}"
 # What a notification connection is opened on (section 8.10.4).
 EVENT_CHANNEL: Final = "/ws/subscribers/{aet}"
 
@@ -285,6 +295,33 @@ ENDPOINTS: Final = (
         ups.suspend,
         ("Suspend Global Subscription", "11.12", "Subscribe to no more workitems"),
         (200, 400, 404, 503),
+    ),
+    _worklist(
+        "GET",
+        "/modality-scheduled-procedure-steps",
+        modality_steps.search_for_scheduled_steps,
+        ("Search", "14.4", "Search the modality worklist"),
+        SEARCHED,
+        query=SEARCH,
+        produces=METADATA,
+    ),
+    _worklist(
+        "POST",
+        PERFORMED_STEP,
+        modality_steps.keep_performed_step,
+        ("Create, Update", "15.4, 15.5", "Create or update a performed procedure step"),
+        (200, 201, 400, 404, 409, 413, 415, 503),
+        query=(Param("update", meaning="The step is there, and is to be updated."),),
+        is_payload=True,
+    ),
+    _worklist(
+        "GET",
+        PERFORMED_STEP,
+        modality_steps.retrieve_performed_step,
+        ("Retrieve", "15.6", "A performed procedure step"),
+        (200, 400, 404, 406, 503),
+        query=(ACCEPT, Param("includefield", meaning="Everything is returned in any case.")),
+        produces=METADATA,
     ),
     Endpoint(
         method="GET",

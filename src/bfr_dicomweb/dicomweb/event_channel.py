@@ -29,9 +29,6 @@ async def open_event_channel(websocket: WebSocket) -> None:
     except InvalidRequest:
         await websocket.close(POLICY)
         return
-    if channels is None:
-        await websocket.close(GOING_AWAY)
-        return
     await websocket.accept()
     async with channels.opened(aet) as channel:
         await _serve(websocket, channels, channel)

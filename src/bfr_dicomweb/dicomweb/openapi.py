@@ -23,6 +23,7 @@ PATH_PARAMETERS: Final = {
     "attribute": "Path of a bulk value as the metadata's BulkDataURI gives it",
     "workitem": "SOP Instance UID of the workitem",
     "aet": "AE title of the subscriber",
+    "mpps": "SOP Instance UID of the performed procedure step",
 }
 UID_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]+([.][0-9]+)*$", "maxLength": 64}
 # Of path parameters that are no UIDs.

@@ -11,12 +11,15 @@ from bfr_dicomweb.http import base_uri
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.event_channels import EventChannels
+from bfr_dicomweb.services.orders import Orders
 from bfr_dicomweb.services.store import is_uid
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     archive: Archive
+    orders: Orders
+    channels: EventChannels
     root: str
     public_url: str | None = None
     trust_forwarded: bool = True
@@ -24,7 +27,6 @@ class Service:
     max_request_bytes: int | None = None
     max_query_length: int = 32_768
     viewer_url: str | None = None
-    channels: EventChannels | None = None
 
 
 def service_of(request: HTTPConnection) -> Service:

@@ -252,9 +252,7 @@ def _etag(change: int) -> str:
 
 
 def _tell(request: Request) -> None:
-    channels = service_of(request).channels
-    if channels is not None:
-        channels.wake()
+    service_of(request).channels.wake()
 
 
 def _unchanged(request: Request, kept: worklist.Kept) -> dict[str, str]:

@@ -30,6 +30,7 @@ from bfr_dicomweb.dimse.peers import ANY, Peer, Peers
 from bfr_dicomweb.dimse.requesting import associated
 from bfr_dicomweb.dimse.sending_instances import Sender
 from bfr_dicomweb.dimse.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
+from bfr_dicomweb.dimse.verification import VERIFICATION
 from bfr_dicomweb.errors import ArchiveError, NotAcceptable, NotFound, Undelivered
 from bfr_dicomweb.services import availability, commitment, errands, sending
 from bfr_dicomweb.services.archive import Archive
@@ -187,7 +188,7 @@ class Deliveries:
         instances = [stored for _, stored in batch.items]
         for part in sending_instances.batches(instances, peer.transfer_syntaxes):
             with (
-                self._calling(peer, part.contexts) as association,
+                self._calling(peer, _proposed(part)) as association,
                 _unlost(peer),
                 held(association) as connection,
             ):
@@ -340,6 +341,15 @@ class Deliveries:
 
 
 _NOT_REACHED: Final = "the association ended before its turn came"
+
+
+def _proposed(part: sending_instances.Batch) -> list[PresentationContext]:
+    """With one that every receiver accepts: one of which nothing is accepted has no association,
+    and nobody would learn which instances are not taken."""
+    contexts = list(part.contexts)
+    if len(contexts) < sending_instances.MAX_CONTEXTS:
+        contexts.append(build_context(VERIFICATION))
+    return contexts
 
 
 def _send_one(

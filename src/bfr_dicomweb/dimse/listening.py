@@ -105,10 +105,14 @@ class _Tolerant(UpperLayer):
     """Reads AE titles that are padded with zeros, as some old devices have them."""
 
     def _decode_pdu(self, bytestream: bytearray) -> Any:
-        if bytestream[0] == A_ASSOCIATE_RQ_TYPE:
+        is_request = bytestream[0] == A_ASSOCIATE_RQ_TYPE
+        if is_request:
             for titles in CALLED_AND_CALLING:
                 bytestream[titles] = bytestream[titles].replace(b"\0", b" ")
-        return super()._decode_pdu(bytestream)
+        pdu, event = super()._decode_pdu(bytestream)
+        if is_request:
+            pdu.to_primitive()  # raises here, where it is told from a bug
+        return pdu, event
 
     def close(self) -> None:
         """It has never been started."""
@@ -122,6 +126,7 @@ class Accepted(PromptAssociation):
     acse: Acceptance
     dul: _Tolerant
     server: "Server"
+    client: socket.socket
     is_serving: bool
     counts: Counter[str]
 
@@ -130,6 +135,7 @@ class Accepted(PromptAssociation):
         self = cast(Accepted, cls.of(accepted, client, server.rules.begin))
         self.dul.__class__ = _Tolerant
         self.server = server
+        self.client = client
         self.is_serving = False
         self.counts = Counter()
         self.acse = Acceptance(
@@ -159,7 +165,10 @@ class Accepted(PromptAssociation):
         except Exception as error:  # the border: one association's end is not another's
             log.exception("bug", error=type(error).__name__)
         finally:
-            self._tidy()
+            try:
+                self._tidy()
+            finally:
+                self.server.forget(self)
 
     def _secure(self) -> bool:
         """Agree on TLS, where it is spoken, in the thread that may wait for it."""
@@ -171,7 +180,7 @@ class Accepted(PromptAssociation):
         try:
             plain.settimeout(self.server.rules.limits.artim_seconds)
             secured = context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
-            connection.socket = secured
+            connection.socket = self.client = secured
             secured.do_handshake()
             secured.settimeout(patience)
         except OSError as error:
@@ -220,6 +229,8 @@ class Accepted(PromptAssociation):
         else:
             self.dul.close()
         self.dul.socket._shutdown_socket()
+        # pynetdicom leaves it open when the other side was faster
+        self.client.close()
         if self.acse.leave():
             by = {} if self.is_released else {"by": "archive" if self._sent_abort else "peer"}
             log.info(
@@ -229,7 +240,6 @@ class Accepted(PromptAssociation):
                 **by,
                 **self.counts,
             )
-        self.server.forget(self)
 
     def _let_last_words_out(self) -> None:
         deadline = time.monotonic() + LAST_WORDS_SECONDS

@@ -32,7 +32,7 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_GET, C_MOVE, C_STORE
+from pynetdicom.dimse_primitives import C_GET, C_MOVE, C_STORE, N_EVENT_REPORT
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
 from pynetdicom.pdu_primitives import P_DATA
@@ -581,7 +581,10 @@ class PromptAssociation(Association):
         context_id, message = self.dimse.get_msg(block=False)
         if message is None or context_id is None:
             return False
-        self._serve_request(message, context_id)
+        if callable(message):  # something to be done between two messages
+            message()
+        elif not isinstance(message, N_EVENT_REPORT) or message.is_valid_request:
+            self._serve_request(message, context_id)
         return True
 
     def _look_around(self) -> None:

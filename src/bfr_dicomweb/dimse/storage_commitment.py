@@ -113,13 +113,10 @@ def _keep(event: evt.Event, door: Door, uid: str, references: list[Reference]) -
 class _Report:
     """Stands in the queue of received messages, so that a result goes out between two answers.
 
-    The thread of an association is the only one that may send on it, and looks at each message
-    whether it is a request; this one is none, and sends the result when it is looked at. Further
-    results, of requesters that cannot be called, follow one by one, each when the one before it
-    is acknowledged.
+    The thread of an association is the only one that may send on it; it calls what it finds there.
+    Further results, of requesters that cannot be called, follow one by one, each when the one
+    before it is acknowledged.
     """
-
-    msg_type = "result of a storage commitment"
 
     def __init__(self, event: evt.Event, door: Door, numbers: Sequence[int]) -> None:
         self._event = event
@@ -132,15 +129,13 @@ class _Report:
         messages: Any = self._association.dimse.msg_queue
         messages.put((self._event.context.context_id, self))
 
-    @property
-    def is_valid_request(self) -> bool:
+    def __call__(self) -> None:
         try:
             self._send()
         except ArchiveError as error:
             log.warning("commitment not reported yet", reason=str(error))
         except Exception as error:  # the border: the association goes on
             log.exception("bug", error=type(error).__name__)
-        return False
 
     def _send(self) -> None:
         archive = self._door.archive

@@ -4,13 +4,13 @@ from typing import Final
 
 from pynetdicom import evt
 
-from bfr_dicomweb.dimse.door import Door, Service
+from bfr_dicomweb.dimse.door import Service
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 SUCCESS: Final = 0x0000
 
 
-def echo(event: evt.Event, door: Door) -> int:
+def echo(*_: object) -> int:
     """C-ECHO: whoever may associate is answered."""
     return SUCCESS
 

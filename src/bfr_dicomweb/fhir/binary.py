@@ -12,8 +12,11 @@ from bfr_dicomweb.fhir.source import Candidate, Narrowing, Resource
 from bfr_dicomweb.orders import cda
 from bfr_dicomweb.services import attachments, timeline
 from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.timeline import MessageRow
 
 HL7_V2: Final = "x-application/hl7-v2+er7"
+# Of messages that are no HL7 v2, by the first word of their type.
+_OTHERS: Final = {"MPPS": "application/dicom+json", "SR": "text/plain"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Content:
     media_type: str
     data: bytes
     version: str
+
+
+def _form(message: MessageRow) -> str:
+    return _OTHERS.get(message.type.partition(" ")[0], HL7_V2)
 
 
 def build(id: str, content: Content) -> Resource:
@@ -51,7 +58,7 @@ class Binaries:
         """For a reader that takes the content's own media type."""
         if (number := ids.number_of(id, ids.MESSAGE)) is not None:
             message = await timeline.message(self.archive.index, number)
-            return None if message is None else Content(HL7_V2, message.body, "1")
+            return None if message is None else Content(_form(message), message.body, "1")
         if (digest := ids.content_of(id)) is not None:
             attached = await attachments.attachment(self.archive.index, digest)
             return None if attached is None else Content(attached.content_type, attached.body, "1")

@@ -33,7 +33,10 @@ async def direct(conn: AsyncConnection, fail: Callable[[str], None]) -> AsyncIte
     if raw.is_closed():
         # it was lost while it waited in the pool
         await conn.invalidate()
-        raw = await _driver(conn)
+        try:
+            raw = await _driver(conn)
+        except OSError:
+            raise Unavailable("the catalogue's database cannot be reached") from None
     try:
         yield Direct(raw)
     except Exception as error:

@@ -71,7 +71,7 @@ async def _named(conn: Connection, search: Search) -> list[str] | None:
 
 
 def _own_term(patient_id: str) -> str:
-    """The first of what a Patient ID can mean; several values are in error, and the first counts."""
+    """The first of what a Patient ID can mean; of several values, which are in error, the first."""
     return patient_terms(patient_id.partition("\\")[0])[0]
 
 

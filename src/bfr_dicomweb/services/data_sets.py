@@ -17,13 +17,19 @@ def transfer_syntaxes(stored: StoredInstance) -> tuple[str, ...]:
     """In which the data set can be sent without loss, the best first.
 
     An odd number of bytes cannot be sent (PS3.8 Annex E.1): such a data set is rewritten, which
-    makes the value even that is not. Deflated bytes may be padded (PS3.5 Annex A.5).
+    makes the value even that is not. Deflated bytes are padded (PS3.5 Annex A.5), and as a last
+    resort so is a compressed image, which is not rewritten without decoding it.
     """
     own = stored.transfer_syntax_uid
-    even = (stored.size_bytes - stored.dataset_offset) % 2 == 0 or stored.deflated
     known = stored.pixel_tag is None or retrieve.can_be_decoded(stored)
-    others = tuple(uid for uid in UNCOMPRESSED if known and (uid != own or not even))
-    return (own, *others) if even else others
+    others = tuple(uid for uid in UNCOMPRESSED if known and uid != own)
+    if _is_even(stored) or stored.deflated or own in UNCOMPRESSED:
+        return (own, *others)
+    return (*others, own)
+
+
+def _is_even(stored: StoredInstance) -> bool:
+    return (stored.size_bytes - stored.dataset_offset) % 2 == 0
 
 
 def blocks(
@@ -42,7 +48,8 @@ def blocks(
         NotAcceptable: the data set cannot be said in that transfer syntax.
         Unavailable: the stored file cannot be read.
     """
-    if transfer_syntax_uid == transfer_syntaxes(stored)[0] == stored.transfer_syntax_uid:
+    rewritable = transfer_syntax_uid in UNCOMPRESSED
+    if transfer_syntax_uid == stored.transfer_syntax_uid and (_is_even(stored) or not rewritable):
         try:
             file = archive.blobs.path(stored.blob_key).open("rb", buffering=0)
         except OSError as error:

@@ -64,12 +64,13 @@ class WorklistQuery:
     """
     Attributes:
         keys: To be compared with each item.
+        returned: What is told of items; None is everything.
         moments: Between which it has to start, when both date and time are asked for.
         unsupported: Keys with a value that are not matched.
     """
 
     keys: tuple[Key, ...]
-    returned: Mapping[str, Returned]
+    returned: Mapping[str, Returned] | None
     patient_id: str = ""
     moments: tuple[str, str] | None = None
     unsupported: tuple[Path, ...] = ()
@@ -93,8 +94,16 @@ def read_query(identifier: Attributes) -> WorklistQuery:
         InvalidQuery: A key has a value that nothing can match.
     """
     asked = query_identifiers.asked(_without_character_set(identifier), Modes())
-    keys = tuple(key for key in asked if key.path in worklist_items.KEYS)
-    keys, moments = _joined(keys)
+    returned = query_identifiers.returned_keys(_without_character_set(identifier))
+    return query_of(asked, returned)
+
+
+def query_of(asked: Sequence[Key], returned: Mapping[str, Returned] | None = None) -> WorklistQuery:
+    """
+    Args:
+        returned: What is to be told of items; None is everything.
+    """
+    keys, moments = _joined(tuple(key for key in asked if key.path in worklist_items.KEYS))
     # a patient is found by any of the numbers that the records of one person have
     ids = {
         key: key.match.value
@@ -103,7 +112,7 @@ def read_query(identifier: Attributes) -> WorklistQuery:
     }
     return WorklistQuery(
         keys=tuple(key for key in keys if key not in ids),
-        returned=query_identifiers.returned_keys(_without_character_set(identifier)),
+        returned=returned,
         patient_id=next(iter(ids.values()), ""),
         moments=moments,
         unsupported=tuple(key.path for key in asked if key.path not in worklist_items.KEYS),
@@ -151,7 +160,7 @@ async def _page(
     items = [worklist_items.item(row, people.get(row.patient_id, ())) for _, row in found]
     return WorklistPage(
         [
-            query_identifiers.projected(item, query.returned)
+            item if query.returned is None else query_identifiers.projected(item, query.returned)
             for item in items
             if _is_asked(query, item)
         ],
