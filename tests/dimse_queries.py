@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from bfr_dicomweb.dicomweb import endpoints
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.dimse.c_find import MODELS, STUDY_ROOT
+from bfr_dicomweb.services.event_channels import EventChannels
 from dimse_served import AE_TITLE, Served
 
 Json = dict[str, Any]
@@ -142,7 +143,13 @@ class Qido:
     def __init__(self, archive: Served) -> None:
         self._archive = archive
         self._router = Router(routes=endpoints.routes())
-        self._service = Service(archive.archive, root=endpoints.ROOT, max_results=10_000)
+        self._service = Service(
+            archive.archive,
+            archive.door.orders,
+            EventChannels(archive.archive.index),
+            root=endpoints.ROOT,
+            max_results=10_000,
+        )
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._router({**scope, "state": {"service": self._service}}, receive, send)

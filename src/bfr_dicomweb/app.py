@@ -8,7 +8,13 @@ import signal
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,9 +43,11 @@ from bfr_dicomweb.hl7v2 import http_post, mllp, rereading
 from bfr_dicomweb.hl7v2.door import Door, handler
 from bfr_dicomweb.hl7v2.message import Limits
 from bfr_dicomweb.http.border import Border
+from bfr_dicomweb.services import workitem_rules, worklist
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.event_channels import EventChannels
 from bfr_dicomweb.services.orders import Orders
+from bfr_dicomweb.services.workitem_rules import Rule, WorkitemRules
 from bfr_dicomweb.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -87,6 +95,27 @@ def read_exchange(file: Path) -> str:
     return text
 
 
+def read_rules(file: Path) -> tuple[Rule, ...]:
+    """
+    Raises:
+        SettingsError: they cannot be used; says why.
+    """
+    try:
+        return workitem_rules.parse(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ArchiveError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"worklist_rules: {file}: {reason}") from None
+
+
+def workitem_rules_of(settings: Settings, archive: Archive) -> WorkitemRules:
+    return WorkitemRules(
+        archive,
+        () if settings.worklist_rules is None else read_rules(settings.worklist_rules),
+        retrieve_url=(settings.public_url or f"http://{settings.http}") + endpoints.ROOT,
+        ae_title=settings.dimse_ae_title,
+    )
+
+
 def require_usable_files(settings: Settings) -> None:
     """
     Raises:
@@ -94,6 +123,8 @@ def require_usable_files(settings: Settings) -> None:
     """
     if settings.exchange is not None:
         read_exchange(settings.exchange)
+    if settings.worklist_rules is not None:
+        read_rules(settings.worklist_rules)
     _tls(settings)
     if settings.dimse_addresses:
         known_peers(settings)
@@ -211,11 +242,22 @@ async def _dispatching(parts: Parts) -> AsyncIterator[None]:
     base = (parts.settings.public_url or f"http://{parts.settings.http}") + fhir_service.ROOT
     subscriptions = Subscriptions(parts.fhir, public_url=base)
     to_peers = deliveries(parts.settings, parts.archive)
-    dispatcher = Following(parts.archive, parts.orders, subscriptions, to_peers)
+    index = parts.archive.index
+    dispatcher = Following(
+        parts.archive,
+        parts.orders,
+        subscriptions,
+        to_peers,
+        workitem_rules_of(parts.settings, parts.archive),
+        parts.settings.workitem_days,
+    )
     dispatcher.start()
+    await worklist.announce(index, worklist.RESTARTED)
     try:
         yield
     finally:
+        with suppress(Unavailable):
+            await worklist.announce(index, worklist.GOING_DOWN)
         await dispatcher.stop()
 
 

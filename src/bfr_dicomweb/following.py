@@ -22,12 +22,14 @@ from bfr_dicomweb.services import (
     subjects,
     timeline,
     watching,
+    worklist,
 )
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.dispatching import Chore, Dispatcher, Followed, Follower
 from bfr_dicomweb.services.orders import Orders, RawMessage
 from bfr_dicomweb.services.report_documents import FoundReport
 from bfr_dicomweb.services.report_writing import ReportWriter
+from bfr_dicomweb.services.workitem_rules import WorkitemRules
 
 if TYPE_CHECKING:
     # loaded where it is used: what has no dispatcher starts faster without pynetdicom
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 INSTANCE_STORED: Final = "instance-stored"
 WATCH_EVERY_S: Final = 5.0
+CLEAN_EVERY_S: Final = 600.0
+# Event reports that a subscriber has not fetched for so long are forgotten.
+EVENT_DAYS: Final = 7.0
 RECOVER_EVERY_S: Final = 30.0
 
 log = structlog.get_logger("following")
@@ -45,6 +50,8 @@ class Following:
 
     Args:
         deliveries: None when this archive calls no DICOM application entities.
+        rules: By which workitems are made.
+        workitem_days: After which workitems that are over are deleted.
     """
 
     def __init__(
@@ -53,8 +60,12 @@ class Following:
         orders: Orders,
         subscriptions: Subscriptions,
         deliveries: "Deliveries | None" = None,
+        rules: WorkitemRules | None = None,
+        workitem_days: float = 30.0,
     ) -> None:
         self._index = archive.index
+        self._rules = rules
+        self._workitem_days = workitem_days
         self._orders = orders
         self._writer = ReportWriter(archive)
         self._courier = Courier(orders)
@@ -71,6 +82,7 @@ class Following:
                 Follower("reports-out", self._write_reports),
                 Follower("subscriptions", subscriptions.handle),
                 Follower(availability.FOLLOWER, self._watch_growth),
+                Follower("workitems", self._make_workitems),
             ),
             channels=channels,
             chores=(
@@ -78,6 +90,7 @@ class Following:
                 Chore("silent", WATCH_EVERY_S, self._watch_senders),
                 Chore("performed-steps", RECOVER_EVERY_S, self._recover_steps),
                 Chore("undelivered", WATCH_EVERY_S, self._watch_receivers),
+                Chore("ended workitems", CLEAN_EVERY_S, self._delete_ended_workitems),
                 *(deliveries.chores if deliveries is not None else ()),
             ),
         )
@@ -166,8 +179,24 @@ class Following:
                 continue
 
     async def _watch_growth(self, changes: Sequence[Followed]) -> None:
-        if self._deliveries is not None and self._deliveries.notified:
+        is_told = self._deliveries is not None and self._deliveries.notified
+        if is_told or self._rules:
             await availability.follow(self._index, changes)
+
+    async def _make_workitems(self, changes: Sequence[Followed]) -> None:
+        """What happens becomes work where a rule says so."""
+        if not self._rules:
+            return
+        subjects_of: dict[str, list[str]] = {}
+        for kind, name in map(_subject, changes):
+            subjects_of.setdefault(kind, []).append(name)
+        await self._rules.studies_settled(subjects_of.get(availability.SETTLED, []))
+        await self._rules.exams_changed({int(one) for one in subjects_of.get("exam", [])})
+        await self._rules.findings_changed({int(one) for one in subjects_of.get("finding", [])})
+
+    async def _delete_ended_workitems(self) -> None:
+        await worklist.delete_ended(self._index, after_days=self._workitem_days)
+        await worklist.forget_events(self._index, after_days=EVENT_DAYS)
 
     async def _watch_images(self) -> None:
         await watching.raise_overdue(self._index)

@@ -118,6 +118,12 @@ class Settings(BaseSettings):
         None,
         description="Authorities (PEM) of peers' certificates; with it, callers have to show one.",
     )
+    worklist_rules: Path | None = Field(
+        None, description="TOML file of rules by which workitems are made."
+    )
+    workitem_days: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Days after which workitems that are over are deleted."
+    )
     viewer_url: str | None = Field(
         None, description="URL of a viewer, to which /IHEInvokeImageDisplay leads."
     )

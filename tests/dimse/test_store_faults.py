@@ -145,8 +145,11 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         kind = sendable(an_object())
+        association = open_association(self._port, [kind])
+        connection = association.dul.socket
+        # pynetdicom does not close it when its peer has died
+        plain = connection.socket if connection is not None else None
         try:
-            association = open_association(self._port, [kind])
             while association.is_established:
                 side = random.choice(self._sizes)
                 pixels = random.randbytes(side * side * 2)
@@ -155,6 +158,9 @@ class Sender(threading.Thread):
                     self.acknowledged[one.sop_instance_uid] = one
         except (RuntimeError, OSError, AttributeError):
             return  # what pynetdicom makes of a peer that is gone
+        finally:
+            if plain is not None:
+                plain.close()
 
 
 def stored(live: Live) -> set[str]:

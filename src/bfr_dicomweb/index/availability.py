@@ -18,6 +18,10 @@ _TELL: Final = """
     ON CONFLICT (peer, study_instance_uid) DO UPDATE SET number = ?3
 """
 
+STUDY_SETTLED: Final = "study-settled"
+# Kind of the subject of such a change; the rest of it is the Study Instance UID.
+SETTLED: Final = "settled"
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -51,6 +55,7 @@ async def tell(turn: Turn, before_us: int, peers: Collection[str]) -> int:
         (before_us,),
     )
     for (uid,) in quiet:
+        turn.tell(STUDY_SETTLED, f"{SETTLED}/{uid}")
         turn.script.add(_TELL, [(peer, uid, turn.number(), turn.at_us) for peer in peers])
     return len(quiet)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from bfr_dicomweb.index import availability, changes
+from bfr_dicomweb.index.availability import SETTLED as SETTLED
 from bfr_dicomweb.index.availability import Notice as Notice
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.statements import Connection

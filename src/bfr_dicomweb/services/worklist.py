@@ -36,6 +36,10 @@ from bfr_dicomweb.services.errands import Act
 WORKLIST: Final = "1.2.840.10008.5.1.4.34.5"
 FILTERED_WORKLIST: Final = "1.2.840.10008.5.1.4.34.5.1"
 
+# UPS SCP status (0074,1242), of events of the service itself.
+RESTARTED: Final = "RESTARTED"
+GOING_DOWN: Final = "GOING DOWN"
+
 _SOP_INSTANCE_UID: Final = "00080018"
 _ALWAYS_RETURNED: Final = frozenset(RETURNED)
 # Workitems looked at together, and how many beyond a page to tell how many more match.
