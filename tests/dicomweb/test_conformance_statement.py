@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bfr_dicomweb.dicom import workitem_attributes
 from bfr_dicomweb.dicom.attributes import tag_of
+from bfr_dicomweb.dicom.json_model import named
 from bfr_dicomweb.dicom.matching import LEVEL_OF_KEY, Key, SearchLevel, parse_search
 from bfr_dicomweb.dicom.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -137,12 +139,21 @@ def test_the_kinds_of_matching_of_a_key_are_those_of_the_standard(
 
 
 @pytest.mark.parametrize(
-    "endpoint", [one for one in ENDPOINTS if one.section], ids=lambda one: one.path
+    "endpoint", [one for one in ENDPOINTS if one.service == "Studies"], ids=lambda one: one.path
 )
 def test_every_status_of_an_endpoint_has_a_condition(endpoint: Endpoint) -> None:
     answered = {(endpoint.transaction, status) for status in endpoint.statuses}
 
     assert answered <= conformance_statement.CONDITIONS.keys()
+
+
+@pytest.mark.parametrize("rule", workitem_attributes.RULES, ids=lambda rule: ".".join(rule.path))
+def test_every_attribute_of_a_workitem_has_a_row(rule: workitem_attributes.Rule) -> None:
+    assert f"{'>' * (len(rule.path) - 1)}{named(rule.path[-1:])} |" in COMMITTED
+
+
+def test_every_endpoint_belongs_to_a_service() -> None:
+    assert all(one.service for one in ENDPOINTS if one.section)
 
 
 @pytest.mark.parametrize("code", sorted(set(FAILURE_REASON.values())))

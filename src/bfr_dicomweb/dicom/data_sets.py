@@ -30,7 +30,12 @@ from bfr_dicomweb.errors import InvalidObject
 
 # Of a message that is no object: a query, an action, an event.
 MESSAGE_LIMITS: Final = Limits(
-    depth=16, elements=20_000, items=20_000, value_bytes=1 << 22, inflated_bytes=1 << 24
+    depth=16,
+    elements=20_000,
+    items=20_000,
+    value_bytes=1 << 22,
+    inflated_bytes=1 << 24,
+    whole=True,
 )
 _CHARACTER_SET: Final = "00080005"
 _GROUP_LENGTH_BYTES: Final = 12

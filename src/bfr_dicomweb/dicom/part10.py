@@ -179,6 +179,7 @@ class Limits:
         items: Of all sequences, and of each encapsulated pixel data.
         value_bytes: Of the large values that become JSON, together.
         inflated_bytes: Of a deflated data set.
+        whole: Large values become JSON too, where there is nothing that a reference could mean.
     """
 
     depth: int = 64
@@ -186,6 +187,7 @@ class Limits:
     items: int = 1_000_000
     value_bytes: int = 256 * 1024 * 1024
     inflated_bytes: int = 512 * 1024 * 1024
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.depth > 100:
@@ -874,8 +876,10 @@ class _Reader:
         if level.depth == 0 and key in OFFSET_TABLES:
             value = self.source[start : start + length // 8 * 8]
             self.offset_tables[key] = struct.unpack(f"{order}{length // 8}Q", value)
-        if length > (INLINE_BYTES if vr in BINARY else VALUE_BYTES) and (
-            vr in BINARY or vr in REPLACEABLE
+        if (
+            length > (INLINE_BYTES if vr in BINARY else VALUE_BYTES)
+            and (vr in BINARY or vr in REPLACEABLE)
+            and not self.limits.whole
         ):
             return self._replaced(path, vr, start, length)
         if length > INLINE_BYTES:

@@ -4,7 +4,7 @@ Run as a module it writes the committed file; with --check it only compares.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import fields
 from http import HTTPStatus
 from pathlib import Path
@@ -28,9 +28,10 @@ from bfr_dicomweb.dicom.matching import (
     parse_search,
 )
 from bfr_dicomweb.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, Codec, TransferSyntax
-from bfr_dicomweb.dicomweb import byte_ranges, multipart, stow, wado
+from bfr_dicomweb.dicomweb import byte_ranges, multipart, stow, wado, worklist_statement
 from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS, ROOT
 from bfr_dicomweb.dicomweb.service import Service
+from bfr_dicomweb.dicomweb.worklist_statement import table
 from bfr_dicomweb.errors import ArchiveError, InvalidQuery
 from bfr_dicomweb.http import border
 from bfr_dicomweb.refs import Level
@@ -128,17 +129,16 @@ ABSENT: Final = (
     ("Store of metadata with bulk data (XML or JSON payloads)", "10.5.1.4", "mandatory"),
     ("Repository query keys (Prior Record Key, Maximum Number of Records)", "10.6.1.2.4", "opt."),
     ("URI Service (WADO-URI)", "9", "another service"),
-    ("Worklist Service (UPS-RS) and its notifications", "11, 8.10", "another service"),
     ("Non-Patient Instance Service", "12", "another service"),
     ("Storage Commitment Service", "13", "another service"),
-    ("Modality Scheduled and Performed Procedure Step Services", "14, 15", "another service"),
 )
 
 ABOUT: Final = """\
 bfr_dicomweb is an archive for composite DICOM instances. It is an origin server of the Studies
-Service of PS3.18 and nothing else: it is no user agent, and it is native, no proxy to DIMSE
-services. It stores, searches and retrieves; it never deletes and never alters what it holds. The same archive
-is an application entity, too: [DIMSE.md](DIMSE.md).
+Service of PS3.18 and of the services for workitems and modality procedure steps: it is no user
+agent, and it is native, no proxy to DIMSE services. It stores, searches and retrieves; it never
+deletes instances and never alters what it holds. The same archive is an application entity, too:
+[DIMSE.md](DIMSE.md).
 
 The layout follows PS3.2 Annex N where that applies. This file is made from the tables in the
 code (`python -m bfr_dicomweb.dicomweb.conformance_statement`) and compared with them by the
@@ -159,7 +159,7 @@ where decoding is not possible, a request that names no transfer syntax gets the
 Nothing is ever compressed, and no other conversion is made."""
 
 REQUESTS: Final = """\
-- HTTP/1.1. Every resource that has GET has HEAD. Notifications and web sockets are not offered.
+- HTTP/1.1. Every resource that has GET has HEAD. Notifications are those of workitems (section 8).
 - GET without an Accept header is answered with 406 (8.7.5). POST without one gets
   application/dicom+json.
 - The accept parameter is supported and takes no wildcards. When the Accept header covers none
@@ -317,13 +317,13 @@ def document() -> str:
     sections = (
         ("# DICOM conformance statement of bfr_dicomweb", f"Version {__version__}.", ABOUT),
         ("## 1 Overview", "### 1.1 Services (N.1.3)", _services()),
-        ("### 1.2 Not supported", _table(("What", "PS3.18", "In the Standard"), ABSENT)),
+        ("### 1.2 Not supported", table(("What", "PS3.18", "In the Standard"), ABSENT)),
         ("### 1.3 SOP classes (N.1.1)", CLASSES),
         ("### 1.4 Transfer syntaxes (N.1.1)", SYNTAXES, _transfer_syntaxes()),
         (
             "## 2 Studies Service (N.5.3.2)",
             f"Paths are below the base URI, `{ROOT}`.",
-            _resources(),
+            _resources("Studies"),
         ),
         ("### 2.1 All requests", REQUESTS),
         ("### 2.2 Retrieve", _retrieve(), _bulk_media_types()),
@@ -335,13 +335,13 @@ def document() -> str:
         ("## 5 Character sets (N.5.7)", _character_sets()),
         ("## 6 Configuration and limits (N.6.3)", CONFIGURATION.format(root=ROOT), _limits()),
         ("## 7 Security (N.8)", SECURITY),
+        (
+            "## 8 Worklist and procedure step services (N.5.3)",
+            _resources(*worklist_statement.SERVICES),
+        ),
+        *worklist_statement.sections(),
     )
     return "\n\n".join(part for section in sections for part in section) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _code(items: Iterable[str]) -> str:
@@ -353,18 +353,20 @@ def _mark(is_true: bool) -> str:
 
 
 def _services() -> str:
-    transactions = dict.fromkeys((e.transaction, e.section) for e in ENDPOINTS if e.section)
-    rows = ((f"Studies: {name}", section, "yes", "-") for name, section in transactions)
-    return _table(("Service", "PS3.18", "Origin server", "User agent"), rows)
+    transactions = dict.fromkeys(
+        (e.service, e.transaction, e.section) for e in ENDPOINTS if e.section
+    )
+    rows = ((f"{of}: {name}", section, "yes", "-") for of, name, section in transactions)
+    return table(("Service", "PS3.18", "Origin server", "User agent"), rows)
 
 
-def _resources() -> str:
+def _resources(*services: str) -> str:
     rows = (
         (e.method, f"`{e.path.replace(':path', '')}`", e.transaction, e.section, _code(e.produces))
         for e in ENDPOINTS
-        if e.section
+        if e.service in services
     )
-    return _table(("Method", "Resource", "Transaction", "PS3.18", "Answers"), rows)
+    return table(("Method", "Resource", "Transaction", "PS3.18", "Answers"), rows)
 
 
 def _has_frames(syntax: TransferSyntax) -> bool:
@@ -396,7 +398,7 @@ def _transfer_syntaxes() -> str:
         "Frames as stored",
         "Frames decoded",
     )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _retrieve() -> str:
@@ -414,7 +416,7 @@ def _bulk_media_types() -> str:
         )
         for row in media_types.COMPRESSED_BULKDATA
     )
-    return _table(("Compressed bulk data", "Without transfer-syntax", "When named"), rows)
+    return table(("Compressed bulk data", "Without transfer-syntax", "When named"), rows)
 
 
 def _failure_reasons() -> str:
@@ -422,7 +424,7 @@ def _failure_reasons() -> str:
     for error, code in stow.FAILURE_REASON.items():
         doc = (error.__doc__ or "").split("\n", maxsplit=1)[0]
         rows.append((f"{code:04X}H ({code})", "Anything else." if error is ArchiveError else doc))
-    return _table(("Failure Reason (0008,1197)", "When"), sorted(rows, key=lambda row: row[0]))
+    return table(("Failure Reason (0008,1197)", "When"), sorted(rows, key=lambda row: row[0]))
 
 
 def _warning_reasons() -> str:
@@ -436,7 +438,7 @@ def _search_parameters() -> str:
         *((f"`{param.name}`", str(param.kind), param.meaning) for param in search.query),
         ("attribute", "as its VR", "A matching key: keyword, tag, or a path with dots."),
     ]
-    return _table(("Parameter", "Type", "Meaning"), rows)
+    return table(("Parameter", "Type", "Meaning"), rows)
 
 
 _RESOURCE_OF: Final = {
@@ -457,7 +459,7 @@ def _searched_levels() -> str:
         )
         for level, path in _RESOURCE_OF.items()
     )
-    return _table(("Resource", "Keys of these levels are matched"), rows)
+    return table(("Resource", "Keys of these levels are matched"), rows)
 
 
 # Values that show how a key is matched: each VR takes some of them.
@@ -530,7 +532,7 @@ def _keys() -> str:
         " phonetically with fuzzymatching. Every other attribute of PS3.6 may be asked for with an"
         " empty value or with includefield, and is not matched.\n\n"
     )
-    return text + _table(("Attribute", "Tag", "VR", "Level", "", *_SHOWN), rows)
+    return text + table(("Attribute", "Tag", "VR", "Level", "", *_SHOWN), rows)
 
 
 def _matching() -> str:
@@ -551,19 +553,19 @@ def _returned() -> str:
         " study, /instances those of study and series, /studies/{study}/instances those of the"
         " series."
     )
-    return _table(("Results", "Always", "When known"), rows) + text
+    return table(("Results", "Always", "When known"), rows) + text
 
 
 def _statuses() -> str:
     for endpoint in ENDPOINTS:
-        for status in endpoint.statuses if endpoint.section else ():
+        for status in endpoint.statuses if endpoint.service == "Studies" else ():
             if (endpoint.transaction, status) not in CONDITIONS:
                 raise LookupError(f"{endpoint.transaction} {status} has no condition")
     rows = (
         (transaction or "any", f"{status} ({HTTPStatus(status).phrase})", condition)
         for (transaction, status), condition in CONDITIONS.items()
     )
-    return _table(("Transaction", "Status", "When"), rows)
+    return table(("Transaction", "Status", "When"), rows)
 
 
 def _character_sets() -> str:
@@ -597,7 +599,7 @@ def _limits() -> str:
         ("Objects on their way in, a process", store.IN_FLIGHT, "-"),
         ("Seconds of Retry-After", border.RETRY_AFTER_SECONDS, "-"),
     )
-    return _table(("Limit", "Default", "Setting"), ((a, str(b), c) for a, b, c in rows))
+    return table(("Limit", "Default", "Setting"), ((a, str(b), c) for a, b, c in rows))
 
 
 def main(arguments: list[str]) -> int:

@@ -40,6 +40,15 @@ COMPRESSED: Final = "multipart/related; type=<compressed bulkdata media type>"
 PROBLEM: Final = "application/problem+json"
 
 
+# By chapter of PS3.18.
+SERVICES: Final = {
+    "10": "Studies",
+    "11": "Worklist",
+    "14": "Modality Scheduled Procedure Step",
+    "15": "Modality Performed Procedure Step",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Param:
     """A query parameter; `kind` is its JSON schema type."""
@@ -70,6 +79,11 @@ class Endpoint:
     consumes: tuple[str, ...] = ()
     query: tuple[Param, ...] = ()
     is_payload_optional: bool = False
+
+    @property
+    def service(self) -> str:
+        """Of PS3.18, by the chapter that `section` is in; "" for what is none of it."""
+        return SERVICES.get(self.section.partition(".")[0], "")
 
     @property
     def full_path(self) -> str:

@@ -291,9 +291,8 @@ def event_report(event: event_channels.StoredEvent) -> Mapping[str, Any]:
     """The data set of a text frame (section 8.10.5, PS3.4 section CC.2.4.3)."""
     dataset: dict[str, Any] = {
         "00000002": {"vr": "UI", "Value": [SOP_CLASS_UID]},
-        # the same again when the event is repeated
-        "00000110": {"vr": "US", "Value": [event.number % 0xFFFF + 1]},
-        "00001000": {"vr": "UI", "Value": [event.uid or worklist.WORKLIST]},
+        "00000110": {"vr": "US", "Value": [event_channels.message_id(event)]},
+        "00001000": {"vr": "UI", "Value": [event_channels.instance_uid(event)]},
         "00001002": {"vr": "US", "Value": [int(event.type)]},
     }
     return dataset | event.information

@@ -18,6 +18,7 @@ from bfr_dicomweb.dimse import (
     performed_procedure_step,
     statuses,
     storage_commitment,
+    unified_procedure_step,
     verification,
 )
 from bfr_dicomweb.dimse.door import Door, Service
@@ -33,6 +34,7 @@ SERVICES: Final[tuple[Service, ...]] = (
     *c_move.SERVICES,
     *modality_worklist.SERVICES,
     *performed_procedure_step.SERVICES,
+    *unified_procedure_step.SERVICES,
 )
 
 # Identifiers hold patients' data.

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 from typing import Final
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from bfr_dicomweb import xml_documents
+from bfr_dicomweb.errors import InvalidRequest
 from bfr_dicomweb.hl7v2.fields import CODING_SYSTEMS
 from bfr_dicomweb.orders.events import Coding, Section
 
@@ -18,15 +19,6 @@ _LINES: Final = frozenset({"paragraph", "br", "item", "tr", "caption", "list", "
 _DEEPEST: Final = 100
 
 
-class _HasDocumentType(Exception):
-    """It is no part of CDA, and can declare text of any length in few bytes."""
-
-
-class _Builder(ElementTree.TreeBuilder):
-    def doctype(self, *_: object) -> None:
-        raise _HasDocumentType
-
-
 def is_cda(data: bytes) -> bool:
     return _BEGINS.search(data, 0, _HEAD_BYTES) is not None
 
@@ -34,8 +26,8 @@ def is_cda(data: bytes) -> bool:
 def narrative(data: bytes) -> tuple[Section, ...]:
     """The sections that have a text; none of what is no well-formed document."""
     try:
-        root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Builder()))  # noqa: S314
-    except (ElementTree.ParseError, LookupError, _HasDocumentType):
+        root = xml_documents.parse(data)
+    except InvalidRequest:
         return ()
     found = []
     for section in root.iter(f"{{{_SPACE}}}section"):

@@ -33,6 +33,7 @@ from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.turn import Turn
 from bfr_dicomweb.index.workitem_events import StoredEvent as StoredEvent
 from bfr_dicomweb.index.workitem_events import WorkitemSubscription, WorklistSubscription
+from bfr_dicomweb.services.worklist import WORKLIST
 
 POLL_S: Final = 0.05
 PAGE: Final = 500
@@ -118,12 +119,32 @@ async def _told(conn: Connection, *, after: int, aet: str | None = None) -> Told
     return Told(page, worklist, own, attributes)
 
 
+def message_id(event: StoredEvent) -> int:
+    """The same again when the event is repeated; 1 to 65535."""
+    return event.number % 0xFFFF + 1
+
+
+def instance_uid(event: StoredEvent) -> str:
+    """Affected SOP Instance UID: of the workitem, or of the worklist for what befalls all."""
+    return event.uid or WORKLIST
+
+
 async def for_called(index: Index, aet: str) -> tuple[list[StoredEvent], int]:
     """What one that is called has not been told yet, and up to where that has been looked for."""
-    at = await index.ask(partial(events.told, aet=aet)) or 0
-    told = await index.ask(partial(_told, after=at, aet=aet))
-    concerned = [event for event in told.events if told.concerns(event, aet)]
-    return concerned, told.events[-1].number if told.events else at
+
+    async def work(conn: Connection) -> tuple[list[StoredEvent], int]:
+        at = await events.told(conn, aet) or 0
+        told = await _told(conn, after=at, aet=aet)
+        # who has no subscription any more is not called for what befalls the service
+        hears = await events.is_subscriber(conn, aet)
+        concerned = [
+            event
+            for event in told.events
+            if told.concerns(event, aet) and (hears or event.workitem_id)
+        ]
+        return concerned, told.events[-1].number if told.events else at
+
+    return await index.ask(work)
 
 
 async def keep_called(index: Index, aet: str, number: int) -> None:
