@@ -3,9 +3,9 @@
     python tests/benchmarks/dimse.py [--instances 200] [--only archive storescp] [--rounds 1]
 
 Every server gets the same objects from DCMTK's storescu, which sends PDUs of 16 KiB. What is
-printed is the rate and the server's CPU time for each object. storescp writes files and flushes
-nothing; Orthanc keeps a catalogue, and is not told to flush either; this archive answers when file
-and catalogue are on stable storage.
+printed is the rate and the server's CPU time for each object; that of storescp misses a child which
+it has not waited for yet. storescp keeps no catalogue; Orthanc runs with what it does by default;
+this archive answers when file and catalogue are on stable storage.
 
 A row is a `Row` in `ROWS`: rows of other services can stand beside those of storing.
 """

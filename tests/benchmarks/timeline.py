@@ -8,6 +8,7 @@ The databases are made in the folder for temporary files, some 10 GB for a milli
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 import sys
@@ -87,9 +88,19 @@ def ask(url: str, chosen: list[int]) -> None:
         try:
             with httpx2.Client(base_url=live.fhir, timeout=60) as client:
                 for name in ("over HTTP, first time", "over HTTP, again"):
+                    before_s = _cpu_s(live.pid)
                     _ask(client, name, chosen)
+                    cpu_ms = (_cpu_s(live.pid) - before_s) / len(chosen) * 1000
+                    print(f"{'':30}CPU of the server {cpu_ms:6.2f} ms for each", flush=True)
         finally:
             live.stop()
+
+
+def _cpu_s(pid: int) -> float:
+    """What a process has used of the processors by now (Linux)."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = int(stat[11]), int(stat[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
 
 
 def _ask(client: httpx2.Client, name: str, chosen: list[int]) -> None:

@@ -321,9 +321,9 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def test_events_reach_connections_of_every_process(two_workers: Live) -> None:
-    client = httpx2.Client(base_url=two_workers.url, timeout=60)
     aets = [f"R{number}" for number in range(8)]
     with ExitStack() as stack:
+        client = stack.enter_context(httpx2.Client(base_url=two_workers.url, timeout=60))
         connections = [stack.enter_context(connect(channel(client, aet))) for aet in aets]
         for aet in aets:
             post(client, f"/workitems/{WORKLIST}/subscribers/{aet}")
@@ -332,18 +332,20 @@ def test_events_reach_connections_of_every_process(two_workers: Live) -> None:
         assert heard == [workitem] * len(aets)
 
 
-def test_events_survive_the_server(tmp_path: Path) -> None:
+def test_ups_78_events_survive_the_server_which_says_that_it_restarted(tmp_path: Path) -> None:
     live = Live(tmp_path)
     live.start()
     try:
-        client = httpx2.Client(base_url=live.url, timeout=60)
-        workitem = create(client)
-        post(client, f"/workitems/{workitem}/subscribers/READER")
-        change(client, workitem, "IN PROGRESS", new_uid())
-        live.kill()
-        live.start()
-        with connect(channel(client, "READER")) as connection:
-            reader = Reader(client, "READER", connection)
-            assert [state for _, _, state in reader.told(2)] == ["SCHEDULED", "IN PROGRESS"]
+        with httpx2.Client(base_url=live.url, timeout=60) as client:
+            workitem = create(client)
+            post(client, f"/workitems/{workitem}/subscribers/READER")
+            change(client, workitem, "IN PROGRESS", new_uid())
+            live.kill()
+            live.start()
+            with connect(channel(client, "READER")) as connection:
+                reader = Reader(client, "READER", connection)
+                told = reader.told(3)
+        assert [state for _, _, state in told[:2]] == ["SCHEDULED", "IN PROGRESS"]
+        assert told[2][:2] == (WORKLIST, STATUS_CHANGE)
     finally:
         live.stop()

@@ -26,18 +26,21 @@ from bfr_dicomweb.dimse import (
 from bfr_dicomweb.dimse.connection import Interrupted, Lost, Response, held
 from bfr_dicomweb.dimse.door import Credentials
 from bfr_dicomweb.dimse.instance_availability import NOTIFICATION
+from bfr_dicomweb.dimse.modality_worklist import dataset_of
 from bfr_dicomweb.dimse.peers import ANY, Peer, Peers
 from bfr_dicomweb.dimse.requesting import associated
 from bfr_dicomweb.dimse.sending_instances import Sender
 from bfr_dicomweb.dimse.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
+from bfr_dicomweb.dimse.unified_procedure_step import EVENT, PUSH
 from bfr_dicomweb.dimse.verification import VERIFICATION
 from bfr_dicomweb.errors import ArchiveError, NotAcceptable, NotFound, Undelivered
-from bfr_dicomweb.services import availability, commitment, errands, sending
+from bfr_dicomweb.services import availability, commitment, errands, event_channels, sending
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.availability import Notice
 from bfr_dicomweb.services.commitment import Outcome, Request
 from bfr_dicomweb.services.dispatching import Chore, Entry
 from bfr_dicomweb.services.errands import Act
+from bfr_dicomweb.services.event_channels import StoredEvent
 from bfr_dicomweb.services.sending import Asked, Batch, Item, Priority, StoredInstance, Told
 
 T = TypeVar("T")
@@ -49,6 +52,8 @@ LISTEN_S: Final = 2.0
 LISTEN_AS_AGREED_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0
 AGE_EVERY_S: Final = 600.0
+# An event that a subscriber does not answer so often is left out.
+EVENT_ATTEMPTS: Final = 3
 # PS3.7 section 9.3.1.1
 _PRIORITIES: Final = {Priority.MEDIUM: 0, Priority.HIGH: 1, Priority.LOW: 2}
 # Class of the status by which an instance is kept though something was wrong (PS3.7 Annex C).
@@ -89,7 +94,10 @@ class Deliveries:
             Act.SEND: self._send,
             Act.REPORT: self._report,
             Act.NOTIFY: self._notify,
+            Act.TELL: self._tell,
         }
+        # By the AE title: the event that was not answered last, and how often.
+        self._unanswered: dict[str, tuple[int, int]] = {}
 
     @property
     def chores(self) -> tuple[Chore, ...]:
@@ -318,6 +326,63 @@ class Deliveries:
                     )
                     answers[notice] = _why_not(int(answer.Status))
         return answers
+
+    # --- events of workitems -------------------------------------------------------------------
+
+    async def _tell(self, peer: Peer) -> None:
+        """In order; what the subscriber refuses is not told again (PS3.4 section CC.2.4)."""
+        aet, seen = peer.ae_title, 0
+        while True:
+            reports, last = await event_channels.for_called(self._index, aet)
+            if last <= seen:
+                return
+            answered = await self._in_thread(self._tell_all, peer, reports) if reports else 0
+            if answered < len(reports):
+                answered += self._is_left_out(aet, reports[answered])
+            if answered:
+                self._unanswered.pop(aet, None)
+            if answered == len(reports):
+                seen = last
+            elif answered:
+                seen = reports[answered - 1].number
+            else:
+                raise Undelivered(f"events of workitems: {_NOT_REACHED}")
+            await event_channels.keep_called(self._index, aet, seen)
+
+    def _is_left_out(self, aet: str, event: StoredEvent) -> bool:
+        """Whether this event was tried often enough, so that those after it have their turn."""
+        number, times = self._unanswered.get(aet, (0, 0))
+        times = times + 1 if number == event.number else 1
+        self._unanswered[aet] = event.number, times
+        if times < EVENT_ATTEMPTS:
+            return False
+        log.warning("event left out: not answered", receiver=aet, type=event.type.name)
+        return True
+
+    def _tell_all(self, peer: Peer, reports: Sequence[StoredEvent]) -> int:
+        """How many of them were answered, from the first one on."""
+        answered = 0
+        known = (peer.quirks.character_set,) if peer.quirks.character_set else ()
+        roles = [build_role(EVENT, scp_role=True)]
+        with (
+            self._calling(peer, [build_context(EVENT)], roles=roles) as called,
+            suppress(Undelivered),
+        ):
+            for report in reports:
+                with _answered(peer):
+                    answer, _ = called.send_n_event_report(
+                        dataset_of(report.information, known),
+                        int(report.type),
+                        PUSH,
+                        event_channels.instance_uid(report),
+                        event_channels.message_id(report),
+                        meta_uid=EVENT,
+                    )
+                    why_not = _why_not(int(answer.Status))
+                if why_not:
+                    log.warning("event refused", receiver=peer.ae_title, reason=why_not)
+                answered += 1
+        return answered
 
     # --- associations --------------------------------------------------------------------------
 

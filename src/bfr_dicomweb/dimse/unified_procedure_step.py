@@ -2,9 +2,10 @@
 
 Whichever of the five SOP classes a presentation context was negotiated for, messages name the Push
 SOP class (section CC.2.1.2), except queries, which name the class of their information model.
-Reports of events go to subscribers over associations of their own (`workitem_events`).
+Reports of events go to subscribers over associations of their own (`delivery`).
 """
 
+import re
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any, Final, cast
@@ -19,7 +20,7 @@ from bfr_dicomweb.dicom import data_sets, query_identifiers
 from bfr_dicomweb.dicom.attributes import first_text, tag_of
 from bfr_dicomweb.dicom.json_model import checked
 from bfr_dicomweb.dicom.matching import Modes
-from bfr_dicomweb.dicom.workitem_attributes import SEARCHED
+from bfr_dicomweb.dicom.workitem_attributes import RULE_OF, SEARCHED
 from bfr_dicomweb.dicom.workitems import SOP_CLASS_UID as PUSH
 from bfr_dicomweb.dicom.workitems import STATE, TRANSACTION_UID
 from bfr_dicomweb.dimse import statuses
@@ -32,10 +33,14 @@ from bfr_dicomweb.errors import (
     Gone,
     InvalidDataset,
     InvalidQuery,
+    InvalidRequest,
     NotFound,
+    NotTheClaimant,
+    WorkitemEnded,
     WorkitemStateConflict,
 )
-from bfr_dicomweb.services import worklist
+from bfr_dicomweb.services import event_channels, worklist
+from bfr_dicomweb.services.store import is_uid
 
 WATCH: Final = "1.2.840.10008.5.1.4.34.6.2"
 PULL: Final = "1.2.840.10008.5.1.4.34.6.3"
@@ -54,9 +59,14 @@ ONLY_CREATION_SCHEDULES: Final = 0xC303
 NO_SUCH_WORKITEM: Final = 0xC307
 UNKNOWN_SUBSCRIBER: Final = 0xC308
 NOT_SCHEDULED: Final = 0xC309
+NOT_OF_THIS_INSTANCE: Final = 0xC314
+UNRECOGNIZED_OPERATION: Final = 0x0211
 
+_CHARACTER_SET: Final = "00080005"
 _RECEIVING_AE: Final = "00741234"
 _DELETION_LOCK: Final = "00741230"
+_LOCKS: Final = {"TRUE": True, "FALSE": False, "": False}
+_WHOLE_WORKLIST: Final = frozenset({worklist.WORKLIST, worklist.FILTERED_WORKLIST})
 
 Answer = tuple[int | Dataset, Dataset | None]
 
@@ -71,15 +81,26 @@ def create(event: evt.Event, door: Door) -> Answer:
     def work() -> Answer:
         dataset = _dataset(event, door, request.AttributeList)
         uid = given or first_text(dataset, "00080018") or worklist.new_uid()
+        if not is_uid(uid):
+            return statuses.INVALID_SOP_INSTANCE, None
         kept = door.wait(worklist.create(door.archive.index, dataset, uid=uid))
-        status = CREATED_WITH_MODIFICATIONS if kept.is_modified else statuses.SUCCESS
-        if given:
-            return status, None
         made = Dataset()
-        made.AffectedSOPInstanceUID = uid
-        return status, made
+        if not given:
+            made.AffectedSOPInstanceUID = uid
+        if not kept.is_modified:
+            return statuses.SUCCESS, made
+        # pynetdicom takes the UID out of the answer for SUCCESS only
+        made.Status = CREATED_WITH_MODIFICATIONS
+        return made, None
 
-    return _answered(work, scheduling=NOT_SCHEDULED)
+    return _answered(work, _not_created)
+
+
+def _not_created(error: InvalidRequest) -> int:
+    match error:
+        case InvalidDataset(path=path, defect="invalid") if path == (STATE,):
+            return NOT_SCHEDULED
+    return statuses.normalized(error)
 
 
 def get(event: evt.Event, door: Door) -> Answer:
@@ -92,9 +113,10 @@ def get(event: evt.Event, door: Door) -> Answer:
         named = request.AttributeIdentifierList
         status = statuses.SUCCESS
         if named is not None:
-            tags = [f"{int(tag):08X}" for tag in (named if isinstance(named, list) else [named])]
-            attributes = {tag: attributes[tag] for tag in sorted(tags) if tag in attributes}
-            if len(attributes) < len(set(tags) - {"00080005"}):
+            several = named if isinstance(named, list) else [named]
+            tags = {f"{int(tag):08X}" for tag in several} - {_CHARACTER_SET}
+            attributes = {tag: attributes[tag] for tag in sorted(tags & attributes.keys())}
+            if len(attributes) < len(tags):
                 status = NOT_SUPPORTED_ATTRIBUTES
         return status, dataset_of(attributes, _character_sets(event, door))
 
@@ -136,18 +158,31 @@ def act(event: evt.Event, door: Door) -> Answer:
             return _subscription(door, uid, information, kind)
         return statuses.NO_SUCH_ACTION, None
 
-    return _answered(work, scheduling=ONLY_CREATION_SCHEDULES)
+    return _answered(work, _not_acted)
+
+
+def _not_acted(error: InvalidRequest) -> int:
+    if isinstance(error, NotTheClaimant | WorkitemEnded):
+        return statuses.normalized(error)
+    # what is wrong is no attribute of the workitem (PS3.7 section 10.1.4.1.10)
+    return statuses.INVALID_ARGUMENT_VALUE
 
 
 def _change_state(door: Door, uid: str, information: dict[str, Any]) -> Answer:
-    kept = door.wait(
-        worklist.change_state(
-            door.archive.index,
-            uid,
-            first_text(information, STATE),
-            transaction_uid=first_text(information, TRANSACTION_UID),
+    requested = first_text(information, STATE)
+    try:
+        kept = door.wait(
+            worklist.change_state(
+                door.archive.index,
+                uid,
+                requested,
+                transaction_uid=first_text(information, TRANSACTION_UID),
+            )
         )
-    )
+    except InvalidDataset as error:
+        if requested == worklist.State.SCHEDULED:
+            return statuses.refusal(ONLY_CREATION_SCHEDULES, error), None
+        raise
     return _already(kept), None
 
 
@@ -171,29 +206,53 @@ def _subscription(door: Door, uid: str, information: dict[str, Any], kind: int) 
     aet = first_text(information, _RECEIVING_AE).strip()
     if not aet:
         raise InvalidDataset((_RECEIVING_AE,), "missing", "Receiving AE (0074,1234) is missing")
-    index = door.archive.index
-    if kind == UNSUBSCRIBE:
-        door.wait(worklist.unsubscribe(index, uid, aet))
-    elif kind == SUSPEND:
-        door.wait(worklist.suspend(index, uid, aet))
-    else:
-        peer = door.peers().find(aet)
-        if peer is None or peer.ae_title == ANY or not peer.host:
-            return UNKNOWN_SUBSCRIBER, None
-        locks = first_text(information, _DELETION_LOCK) == "TRUE"
-        filtered = _filter(information) if uid == worklist.FILTERED_WORKLIST else None
-        door.wait(worklist.subscribe(index, uid, aet, locks=locks, filtered=filtered, called=True))
+    if uid not in _WHOLE_WORKLIST:
+        door.wait(worklist.retrieve(door.archive.index, uid))
+    if kind == SUBSCRIBE:
+        return _subscribe(door, uid, aet, information), None
+    if kind == SUSPEND and uid not in _WHOLE_WORKLIST:
+        return NOT_OF_THIS_INSTANCE, None
+    end = worklist.unsubscribe if kind == UNSUBSCRIBE else worklist.suspend
+    try:
+        door.wait(end(door.archive.index, uid, aet))
+    except Gone:
+        raise
+    except NotFound as error:  # the workitem is here, the subscription is not
+        return statuses.refusal(UNKNOWN_SUBSCRIBER, error), None
     return statuses.SUCCESS, None
 
 
+def _subscribe(door: Door, uid: str, aet: str, information: dict[str, Any]) -> int:
+    peer = door.peers().find(aet)
+    if peer is None or peer.ae_title == ANY or not peer.host:
+        return UNKNOWN_SUBSCRIBER
+    locks = _LOCKS.get(first_text(information, _DELETION_LOCK))
+    if locks is None:
+        text = "Deletion Lock (0074,1230) has to be TRUE or FALSE"
+        raise InvalidDataset((_DELETION_LOCK,), "invalid", text)
+    filtered = _filter(information) if uid == worklist.FILTERED_WORKLIST else None
+    door.wait(
+        worklist.subscribe(
+            door.archive.index, uid, aet, locks=locks, filtered=filtered, called=True
+        )
+    )
+    return statuses.SUCCESS
+
+
 def _filter(information: dict[str, Any]) -> str:
-    """The matching keys of the action as the query of a search (section CC.2.3.3.1)."""
+    """The matching keys of the action as the query of a search (section CC.2.3.3.1).
+
+    Raises:
+        InvalidQuery: There are none, or they are not searched by.
+    """
     keys = {
         tag: element
         for tag, element in information.items()
         if tag not in (_RECEIVING_AE, _DELETION_LOCK)
     }
-    return query_identifiers.as_query(keys)
+    query = query_identifiers.as_query(keys)
+    event_channels.parse_filter(query)
+    return query
 
 
 # --- queries ---------------------------------------------------------------------------------
@@ -212,13 +271,13 @@ def find(event: evt.Event, door: Door) -> Iterator[Answer]:
 
 def _found(event: evt.Event, door: Door) -> Iterator[Answer]:
     identifier = _decoded(event, door, cast(C_FIND, event.request).Identifier)
-    identifier.pop("00080005", None)
+    identifier.pop(_CHARACTER_SET, None)
     keys = query_identifiers.asked(identifier, Modes())
     known = tuple(key for key in keys if key.path in SEARCHED)
     returned = query_identifiers.returned_keys(identifier)
-    pending = (
-        statuses.PENDING if len(known) == len(keys) else statuses.PENDING_WITH_UNSUPPORTED_KEYS
-    )
+    is_supported = len(known) == len(keys) and all((tag,) in RULE_OF for tag in returned)
+    pending = statuses.PENDING if is_supported else statuses.PENDING_WITH_UNSUPPORTED_KEYS
+    returned.pop(TRANSACTION_UID, None)
     character_sets = _character_sets(event, door)
     after: int | None = 0
     while after is not None:
@@ -266,49 +325,64 @@ def _dataset(event: evt.Event, door: Door, encoded: BytesIO | None) -> dict[str,
     return checked(_decoded(event, door, encoded))
 
 
-def _answered(work: Callable[[], Answer], *, scheduling: int | None = None) -> Answer:
+Invalid = Callable[[InvalidRequest], int]
+
+
+def _answered(work: Callable[[], Answer], invalid: Invalid = statuses.normalized) -> Answer:
     """
     Args:
-        scheduling: The status of what is wrong with Procedure Step State (0074,1000).
+        invalid: The status of a request that is not valid.
     """
     try:
         return work()
     except ArchiveError as error:
-        return _refusal(error, scheduling), None
+        return _refusal(error, invalid), None
     except Exception as error:  # the border: the association goes on
         log.exception("bug", error=type(error).__name__)
         return statuses.PROCESSING_FAILURE, None
 
 
-def _refusal(error: ArchiveError, scheduling: int | None) -> Dataset:
-    status = statuses.normalized(error)
+def _refusal(error: ArchiveError, invalid: Invalid) -> Dataset:
     match error:
-        case InvalidDataset(path=path, defect="invalid") if scheduling and path == (STATE,):
-            status = scheduling
-        case NotFound() | Gone():
+        case InvalidRequest():
+            status = invalid(error)
+        case NotFound():
             status = NO_SUCH_WORKITEM
         case Conflict() if not isinstance(error, WorkitemStateConflict):
             status = statuses.DUPLICATE_SOP_INSTANCE
-    refused = statuses.refusal(status, error)
-    if isinstance(error, InvalidDataset):
+        case _:
+            status = statuses.normalized(error)
+    refused = statuses.refusal(status, _brief(str(error)))
+    if isinstance(error, InvalidDataset) and status != statuses.INVALID_ARGUMENT_VALUE:
         refused.AttributeIdentifierList = [Tag(int(tag, 16)) for tag in error.path[:1]]
     return refused
 
 
-def _service(name: str, event: evt.InterventionEvent, handler: Callable[..., Any]) -> Service:
-    return Service(name, event, (PUSH,), handler, permission=Permission.WORKITEM)
+_NAMES: Final = re.compile(r"[^>()]+ (?=\([0-9A-F]{4},[0-9A-F]{4}\))")
 
 
+def _brief(text: str) -> str:
+    """Attributes by their tags alone where the text is too long for an Error Comment."""
+    return text if len(text) <= statuses.COMMENT_CHARACTERS else _NAMES.sub(" ", text)
+
+
+def hear(_event: evt.Event, _door: Door) -> Answer:
+    """N-EVENT-REPORT: events are what this archive tells, and not what it is told."""
+    return UNRECOGNIZED_OPERATION, None
+
+
+def _service(event: evt.InterventionEvent, handler: Callable[..., Any], *classes: str) -> Service:
+    return Service(
+        "unified procedure step", event, classes, handler, permission=Permission.WORKITEM
+    )
+
+
+# PS3.4 Table CC.2-1; what names the class of its presentation context is understood, too
 SERVICES: Final = (
-    _service("unified procedure step push", evt.EVT_N_CREATE, create),
-    _service("unified procedure step", evt.EVT_N_GET, get),
-    _service("unified procedure step", evt.EVT_N_SET, modify),
-    _service("unified procedure step", evt.EVT_N_ACTION, act),
-    Service(
-        "unified procedure step query",
-        evt.EVT_C_FIND,
-        (PULL, WATCH, QUERY),
-        find,
-        permission=Permission.WORKITEM,
-    ),
+    _service(evt.EVT_N_CREATE, create, PUSH),
+    _service(evt.EVT_N_GET, get, PUSH, WATCH, PULL),
+    _service(evt.EVT_N_SET, modify, PUSH, PULL),
+    _service(evt.EVT_N_ACTION, act, PUSH, WATCH, PULL),
+    _service(evt.EVT_C_FIND, find, WATCH, PULL, QUERY),
+    _service(evt.EVT_N_EVENT_REPORT, hear, EVENT),
 )

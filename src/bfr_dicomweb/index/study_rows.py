@@ -79,6 +79,16 @@ async def by_uids(conn: Connection, study_instance_uids: Collection[str]) -> lis
     return await _read(conn, await rows(conn, sql, (sorted(study_instance_uids),)))
 
 
+async def ids_of_uids(
+    conn: Connection, study_instance_uids: Collection[str]
+) -> dict[str, int]:
+    """Of those of these studies that are stored, without reading what they are."""
+    if not study_instance_uids:
+        return {}
+    sql = "SELECT study_instance_uid, id FROM study WHERE study_instance_uid IN (?1::text[])"
+    return dict(map(tuple, await rows(conn, sql, (sorted(study_instance_uids),))))
+
+
 async def of_exams(conn: Connection, exam_ids: Collection[int]) -> list[StudyRow]:
     if not exam_ids:
         return []

@@ -177,11 +177,19 @@ async def workitem_subscriptions(
 
 
 async def is_subscriber(conn: Connection, aet: str) -> bool:
-    for table in ("worklist_subscription", "workitem_subscription"):
-        found = await row(conn, f"SELECT 1 FROM {table} WHERE aet = ?1 LIMIT 1", (aet,))  # noqa: S608
-        if found:
-            return True
-    return False
+    return await subscribed_since(conn, aet) is not None
+
+
+async def subscribed_since(conn: Connection, aet: str) -> int | None:
+    """The number of its oldest subscription; None when it has none."""
+    found = await row(
+        conn,
+        "SELECT MIN(s.since) FROM ("
+        "SELECT since FROM worklist_subscription WHERE aet = ?1 UNION ALL"
+        " SELECT since FROM workitem_subscription WHERE aet = ?1 AND subscribed = 1) s",
+        (aet,),
+    )
+    return None if found is None or found[0] is None else int(found[0])
 
 
 # --- how far each has been told --------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Workitems in the catalogue. Whoever changes one holds the turn, and is the only one to."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ from bfr_dicomweb.dicom.matching import (
 )
 from bfr_dicomweb.dicom.person_names import folded_groups
 from bfr_dicomweb.dicom.workitem_attributes import SEARCHED, Path
-from bfr_dicomweb.dicom.workitems import FINAL, Workitem
+from bfr_dicomweb.dicom.workitems import FINAL, LABEL, MODIFIED, Workitem
 from bfr_dicomweb.identity_numbers import match_keys
 from bfr_dicomweb.index.statements import Connection, insert, row, rows
 from bfr_dicomweb.index.turn import Turn
+from bfr_dicomweb.index.walks import Page
 
 WORKITEM_CHANGED: Final = "workitem-changed"
 
@@ -257,6 +258,94 @@ async def count(conn: Connection, among: Narrowing) -> int:
         among.parameters,
     )
     return int(found[0])
+
+
+# --- in the order of their last modification -------------------------------------------------
+
+# Every workitem that is not deleted has the value, of one width and in UTC: its rows are the order.
+_WALK: Final = (
+    "SELECT w.id, w.uid, w.state, w.transaction_uid, w.change, w.body, m.value, c.at_us"  # noqa: S608
+    " FROM workitem_value m CROSS JOIN workitem w LEFT JOIN change c ON c.number = w.id"
+    f" WHERE w.id = m.workitem_id AND m.path = '{MODIFIED}'"
+)
+_NO_PUNCTUATION: Final = str.maketrans("", "", "-:TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkitemRow:
+    """
+    Attributes:
+        moment: By which workitems are walked: when it was last modified, ISO 8601 in UTC.
+        created_us: 0 when the change that made it is not known.
+    """
+
+    id: int
+    uid: str
+    change: int
+    workitem: Workitem
+    moment: str
+    created_us: int
+
+
+async def walk(
+    conn: Connection,
+    page: Page,
+    *,
+    ids: Collection[int] | None = None,
+    states: Collection[str] | None = None,
+    labels: Collection[str] | None = None,
+) -> list[WorkitemRow]:
+    """By modification; None narrows nothing, an empty collection leaves nothing."""
+    if any(given is not None and not given for given in (ids, states, labels)):
+        return []
+    parameters: list[Any] = []
+
+    def place(value: Any) -> str:
+        parameters.append(value)
+        return f"?{len(parameters)}"
+
+    conditions = [_WALK]
+    if ids is not None:
+        conditions.append(f"m.workitem_id IN ({place(sorted(ids))}::bigint[])")
+    if states is not None:
+        conditions.append(f"w.state IN ({place(sorted(states))}::text[])")
+    if labels is not None:
+        conditions.append(
+            "EXISTS (SELECT 1 FROM workitem_value l"  # noqa: S608 # our names
+            f" WHERE l.path = '{LABEL}' AND l.value IN ({place(sorted(labels))}::text[])"
+            " AND l.workitem_id = w.id)"
+        )
+    if page.after is not None:
+        moment, key = page.after
+        compared = "<" if page.newest_first else ">"
+        places = f"{place(moment.translate(_NO_PUNCTUATION))}, {place(key)}"
+        conditions.append(f"(m.value, m.workitem_id) {compared} ({places})")
+    direction = "DESC" if page.newest_first else "ASC"
+    order = f"ORDER BY m.value {direction}, m.workitem_id {direction} LIMIT {place(page.limit)}"
+    found = await rows(conn, f"{' AND '.join(conditions)} {order}", parameters)
+    return [
+        WorkitemRow(key, uid, change, Workitem(orjson.loads(body), transaction), _iso(at), us or 0)
+        for key, uid, _, transaction, change, body, at, us in found
+    ]
+
+
+def _iso(at: str) -> str:
+    return f"{at[:4]}-{at[4:6]}-{at[6:8]}T{at[8:10]}:{at[10:12]}:{at[12:]}Z"
+
+
+async def ids_with(conn: Connection, path: Path, values: Collection[str]) -> set[int]:
+    """The workitems of which an attribute has one of these values; of `NARROWED`."""
+    wanted = {
+        key
+        for value in values
+        for key in (match_keys(value) if path[-1] == _PATIENT_ID else (normal_text(value),))
+    }
+    found = await rows(
+        conn,
+        "SELECT workitem_id FROM workitem_value WHERE path = ?1 AND value IN (?2::text[])",
+        (".".join(path), sorted(wanted)),
+    )
+    return {key for (key,) in found}
 
 
 # --- retention -------------------------------------------------------------------------------

@@ -140,21 +140,30 @@ class Dispatcher:
                 owner=self._owner,
                 now_us=now,
                 until_us=now + int(LEASE_S * 1e6),
-            )
+            ),
+            durable=False,
         )
 
     async def _handle_all(self, claimed: Mapping[str, int]) -> bool:
         handled, is_more = {}, False
+        # first: what is committed between the two is then found the next time
+        latest = await self._index.ask(followers.latest)
+        pages: dict[int, Sequence[Followed]] = {}
         for name, after in claimed.items():
-            # first: what is committed between the two is then found the next time
-            latest = await self._index.ask(followers.latest)
-            page = await self._index.ask(partial(followers.changes_after, number=after, limit=PAGE))
+            if after not in pages:
+                pages[after] = await self._index.ask(
+                    partial(followers.changes_after, number=after, limit=PAGE)
+                )
+            page = pages[after]
             is_full = len(page) == PAGE
             # numbers are also given to what leaves no row in the table of changes
             place = page[-1].number if is_full else latest
             handled[name] = place if await self._handle(self._followers[name], page) else after
             is_more = is_more or is_full
-        await self._index.transact(partial(followers.advance, places=handled, owner=self._owner))
+        # a place that is lost with the power is followed from once more, which changes nothing
+        await self._index.transact(
+            partial(followers.advance, places=handled, owner=self._owner), durable=False
+        )
         return is_more
 
     async def _handle(self, follower: Follower, page: Sequence[Followed]) -> bool:

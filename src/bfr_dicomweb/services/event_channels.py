@@ -135,12 +135,13 @@ async def for_called(index: Index, aet: str) -> tuple[list[StoredEvent], int]:
     async def work(conn: Connection) -> tuple[list[StoredEvent], int]:
         at = await events.told(conn, aet) or 0
         told = await _told(conn, after=at, aet=aet)
-        # who has no subscription any more is not called for what befalls the service
-        hears = await events.is_subscriber(conn, aet)
+        # of what befalls the service nobody is called who has no subscription by then
+        since = await events.subscribed_since(conn, aet)
         concerned = [
             event
             for event in told.events
-            if told.concerns(event, aet) and (hears or event.workitem_id)
+            if told.concerns(event, aet)
+            and (event.workitem_id or (since is not None and since < event.number))
         ]
         return concerned, told.events[-1].number if told.events else at
 
@@ -222,11 +223,11 @@ class EventChannels:
         self._index = index
         self._live: dict[Channel, None] = {}
         self._at = 0
+        self._joined = asyncio.Event()
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._at = await self._index.ask(events.latest)
         self._tasks = [
             asyncio.create_task(self._follow(), name="event-channels"),
             asyncio.create_task(self._keep_told(), name="event-channels-told"),
@@ -244,7 +245,9 @@ class EventChannels:
     @asynccontextmanager
     async def opened(self, aet: str) -> AsyncIterator[Channel]:
         told = await self._index.ask(partial(events.told, aet=aet))
-        channel = Channel(aet, self._at if told is None else told)
+        if told is None:
+            told = await self._index.ask(events.latest)
+        channel = Channel(aet, told)
         catching_up = asyncio.create_task(self._catch_up(channel), name="event-channel-catch-up")
         try:
             yield channel
@@ -266,13 +269,23 @@ class EventChannels:
                     channel.offer(event)
             if told.events:
                 channel.at = told.events[-1].number
-            if channel.at >= self._at:
-                self._live[channel] = None
+            is_end = len(told.events) < PAGE
+            if is_end and (not self._live or channel.at >= self._at):
+                self._join(channel)
                 return
             await channel.has_room.wait()
 
+    def _join(self, channel: Channel) -> None:
+        if not self._live:
+            self._at = channel.at
+        self._live[channel] = None
+        self._joined.set()
+
     async def _follow(self) -> None:
         while True:
+            if not self._live:
+                self._joined.clear()
+                await self._joined.wait()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), POLL_S)
             self._woken.clear()
@@ -288,10 +301,6 @@ class EventChannels:
 
     async def _advance(self) -> bool:
         """Offer the next events to all channels; whether there may be more."""
-        if not self._live:
-            # nobody listens: only to know where the next one begins
-            self._at = max(self._at, await self._index.ask(events.latest))
-            return False
         told = await self._index.ask(partial(_told, after=self._at))
         for event in told.events:
             for channel in self._live:

@@ -6,22 +6,23 @@ workitem is to say. A rule makes one workitem of each subject however often it i
 origin of the workitem names both, and the catalogue has each origin once.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from importlib.resources import files
 from typing import Any, Final
 
-from bfr_dicomweb.dicom.attributes import Attributes, tag_of, texts_of, vr_of
+from bfr_dicomweb.dicom.attributes import texts_of
 from bfr_dicomweb.dicom.workitems import State
 from bfr_dicomweb.errors import InvalidRequest, WorkitemStateConflict
 from bfr_dicomweb.index import workitems
 from bfr_dicomweb.orders.state import Status
 from bfr_dicomweb.refs import Ref
-from bfr_dicomweb.services import retrieve, timeline, worklist, worklist_items
+from bfr_dicomweb.services import timeline, workitem_making, worklist
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.timeline import ExamRow, FindingRow, StudyRow
+from bfr_dicomweb.services.workitem_making import Access, coded, element, moment, tag
 from bfr_dicomweb.toml_tables import Table, parsed
 
 EXAMPLE: Final = (files("bfr_dicomweb.services") / "worklist.example.toml").read_text("utf-8")
@@ -30,19 +31,7 @@ PRIORITIES: Final = ("HIGH", "MEDIUM", "LOW")
 # Of whom a workitem is cancelled whose reason has gone.
 REQUESTER: Final = "BFR"
 
-_PATIENT: Final = (
-    "PatientName PatientID IssuerOfPatientID IssuerOfPatientIDQualifiersSequence"
-    " OtherPatientIDsSequence PatientBirthDate PatientSex AdmissionID IssuerOfAdmissionIDSequence"
-)
-_REQUEST: Final = (
-    "StudyInstanceUID AccessionNumber IssuerOfAccessionNumberSequence"
-    " PlacerOrderNumberImagingServiceRequest OrderPlacerIdentifierSequence"
-    " FillerOrderNumberImagingServiceRequest OrderFillerIdentifierSequence RequestedProcedureID"
-    " RequestedProcedureDescription RequestedProcedureCodeSequence ReasonForTheRequestedProcedure"
-    " RequestingPhysician RequestingService ReferringPhysicianName"
-)
 _MODALITIES: Final = "00080061"
-_STUDY_INSTANCE_UID: Final = "0020000D"
 _LO_CHARACTERS: Final = 64
 
 
@@ -190,8 +179,7 @@ class WorkitemRules:
         self._archive = archive
         self._index = archive.index
         self._rules = tuple(rules)
-        self._retrieve_url = retrieve_url
-        self._ae_title = ae_title
+        self._access = Access(retrieve_url, ae_title)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -248,9 +236,14 @@ class WorkitemRules:
     ) -> None:
         if await self._index.ask(partial(workitems.find_by_origin, origin=origin)) is not None:
             return
-        inputs = [item for study in studies for item in await self._inputs(study)]
+        refs = [Ref(study.study_instance_uid) for study in studies]
+        inputs = [
+            item
+            for ref in refs
+            for item in await workitem_making.references(self._archive, ref, self._access)
+        ]
         dataset = _dataset(rule.template, exams[0] if exams else None, studies, inputs, told)
-        dataset |= await self._about(exams, studies)
+        dataset |= await workitem_making.about(self._index, exams, studies)
         await worklist.create(self._index, dataset, uid=worklist.new_uid(), origin=origin)
 
     async def _withdraw(self, origin: str) -> None:
@@ -264,49 +257,6 @@ class WorkitemRules:
             )
         except WorkitemStateConflict:
             return  # somebody was faster
-
-    async def _about(self, exams: Sequence[ExamRow], studies: Sequence[StudyRow]) -> dict[str, Any]:
-        """Patient and request, from the exam if there is one and else from the study."""
-        if not exams:
-            source: Attributes = studies[0].attributes if studies else {}
-            return _selected(source, _PATIENT)
-        people = await timeline.patients_of_roots(self._index, {exams[0].patient_id})
-        people.sort(key=lambda record: record.id != record.root_id)
-        told = worklist_items.item(exams[0], people)
-        request = _selected(told, _REQUEST)
-        found = _selected(told, _PATIENT)
-        return found | {tag("ReferencedRequestSequence"): {"vr": "SQ", "Value": [request]}}
-
-    async def _inputs(self, study: StudyRow) -> list[dict[str, Any]]:
-        """Referenced Instances and Access Macro (PS3.4 Table CC.2.5-2c), an item for a series."""
-        ref = Ref(study.study_instance_uid)
-        by_series: dict[str, list[retrieve.StoredInstance]] = {}
-        for one in await retrieve.list_instances(self._archive, ref):
-            by_series.setdefault(one.series_instance_uid, []).append(one)
-        return [
-            self._input(study.study_instance_uid, series, instances)
-            for series, instances in by_series.items()
-        ]
-
-    def _input(
-        self, study: str, series: str, instances: Sequence[retrieve.StoredInstance]
-    ) -> dict[str, Any]:
-        url = f"{self._retrieve_url}{Ref(study, series).path}"
-        referenced = [
-            {
-                "00081150": {"vr": "UI", "Value": [one.sop_class_uid]},
-                "00081155": {"vr": "UI", "Value": [one.sop_instance_uid]},
-            }
-            for one in instances
-        ]
-        return {
-            "00081199": {"vr": "SQ", "Value": referenced},
-            _STUDY_INSTANCE_UID: {"vr": "UI", "Value": [study]},
-            "0020000E": {"vr": "UI", "Value": [series]},
-            tag("TypeOfInstances"): {"vr": "CS", "Value": ["DICOM"]},
-            tag("DICOMRetrievalSequence"): _items({"RetrieveAETitle": self._ae_title}),
-            tag("WADORSRetrievalSequence"): _items({"RetrieveURL": url}),
-        }
 
 
 def _dataset(
@@ -328,48 +278,17 @@ def _dataset(
         "ScheduledProcedureStepPriority": template.priority,
         "ProcedureStepLabel": label[:_LO_CHARACTERS],
         "WorklistLabel": template.worklist,
-        "ScheduledProcedureStepStartDateTime": _moment(now),
+        "ScheduledProcedureStepStartDateTime": moment(now),
         "InputReadinessState": "READY",
         "CommentsOnTheScheduledProcedureStep": told,
         "StudyInstanceUID": studies[0].study_instance_uid if studies else "",
     }
     if template.hours:
-        values["ExpectedCompletionDateTime"] = _moment(now + timedelta(hours=template.hours))
-    found = {tag(keyword): _element(keyword, value) for keyword, value in values.items()}
-    found[tag("ScheduledWorkitemCodeSequence")] = _coded(template.code)
+        values["ExpectedCompletionDateTime"] = moment(now + timedelta(hours=template.hours))
+    found = {tag(keyword): element(keyword, value) for keyword, value in values.items()}
+    found[tag("ScheduledWorkitemCodeSequence")] = coded(template.code)
     if template.station is not None:
-        found[tag("ScheduledStationNameCodeSequence")] = _coded(template.station)
+        found[tag("ScheduledStationNameCodeSequence")] = coded(template.station)
     if inputs:
         found[tag("InputInformationSequence")] = {"vr": "SQ", "Value": list(inputs)}
     return found
-
-
-def tag(keyword: str) -> str:
-    found = tag_of(keyword)
-    if found is None:
-        raise ValueError(f"{keyword} is not in PS3.6")
-    return found
-
-
-def _element(keyword: str, value: str) -> dict[str, Any]:
-    vr = vr_of(tag(keyword)) or "UN"
-    return {"vr": vr, "Value": [value]} if value else {"vr": vr}
-
-
-def _items(values: Mapping[str, str]) -> dict[str, Any]:
-    item = {tag(keyword): _element(keyword, value) for keyword, value in values.items()}
-    return {"vr": "SQ", "Value": [item]}
-
-
-def _coded(code: tuple[str, str, str]) -> dict[str, Any]:
-    value, scheme, meaning = code
-    return _items({"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning})
-
-
-def _selected(source: Attributes, keywords: str) -> dict[str, Any]:
-    wanted = [tag(keyword) for keyword in keywords.split()]
-    return {each: source[each] for each in sorted(wanted) if each in source}
-
-
-def _moment(at: datetime) -> str:
-    return at.strftime("%Y%m%d%H%M%S+0000")

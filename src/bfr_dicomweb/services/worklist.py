@@ -7,7 +7,7 @@ else is between the reading and the writing, so that of a hundred claims exactly
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bfr_dicomweb.dicom import workitems as rules
 from bfr_dicomweb.dicom.attributes import first_text
-from bfr_dicomweb.dicom.matching import Asked, Key
+from bfr_dicomweb.dicom.matching import Asked, Key, Path
 from bfr_dicomweb.dicom.query_identifiers import matches
 from bfr_dicomweb.dicom.workitem_attributes import RETURNED
 from bfr_dicomweb.dicom.workitems import EventReport as EventReport
@@ -28,7 +28,9 @@ from bfr_dicomweb.index import workitems
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.turn import Turn
+from bfr_dicomweb.index.walks import Page
 from bfr_dicomweb.index.workitems import StoredWorkitem
+from bfr_dicomweb.index.workitems import WorkitemRow as WorkitemRow
 from bfr_dicomweb.services import errands
 from bfr_dicomweb.services.errands import Act
 
@@ -80,7 +82,7 @@ async def create(
         Conflict: There is one of this UID, or there was.
     """
     uid = _uid_of(dataset, uid)
-    outcome = rules.create(dataset, uid=uid, now=_now())
+    outcome = rules.create(dataset, uid=uid, now=now())
 
     async def work(conn: Connection) -> Kept:
         turn = await Turn.take(conn)
@@ -136,8 +138,8 @@ async def update(
         WorkitemEnded, NotTheClaimant, InvalidDataset: See `dicom.workitems.update`.
         PreconditionFailed: It has another version.
     """
-    change = partial(rules.update, changes=changes, transaction_uid=transaction_uid, now=_now())
-    return await _change(index, uid, change, if_change)
+    change = partial(rules.update, changes=changes, transaction_uid=transaction_uid, now=now())
+    return await transact(index, uid, change, if_change)
 
 
 async def change_state(
@@ -150,9 +152,9 @@ async def change_state(
         PreconditionFailed: It has another version.
     """
     change = partial(
-        rules.change_state, requested=state, transaction_uid=transaction_uid, now=_now()
+        rules.change_state, requested=state, transaction_uid=transaction_uid, now=now()
     )
-    return await _change(index, uid, change, if_change)
+    return await transact(index, uid, change, if_change)
 
 
 async def request_cancellation(
@@ -164,14 +166,21 @@ async def request_cancellation(
         WorkitemStateConflict: It is COMPLETED.
     """
     change = partial(
-        rules.request_cancellation, request=request, requesting_ae=requesting_ae, now=_now()
+        rules.request_cancellation, request=request, requesting_ae=requesting_ae, now=now()
     )
-    return await _change(index, uid, change, None)
+    return await transact(index, uid, change, None)
 
 
-async def _change(
+async def transact(
     index: Index, uid: str, change: Callable[[Workitem], Outcome], if_change: int | None
 ) -> Kept:
+    """Have a workitem become what rules make of it, with nobody between reading and writing.
+
+    Raises:
+        NotFound, Gone: There is no such workitem.
+        PreconditionFailed: It has another version.
+    """
+
     async def work(conn: Connection) -> Kept:
         turn = await Turn.take(conn)
         stored = await _found(conn, uid)
@@ -289,6 +298,37 @@ def _shown(attributes: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
         return dict(attributes)
     tags = _ALWAYS_RETURNED | asked.returned_tags
     return {tag: element for tag, element in attributes.items() if tag in tags}
+
+
+async def walk(
+    index: Index,
+    page: Page,
+    *,
+    ids: Collection[int] | None = None,
+    states: Collection[str] | None = None,
+    labels: Collection[str] | None = None,
+) -> list[WorkitemRow]:
+    """By when they were last modified, from the one after `Page.after`."""
+    return await index.ask(
+        partial(workitems.walk, page=page, ids=ids, states=states, labels=labels)
+    )
+
+
+async def ids_with(index: Index, path: Path, values: Collection[str]) -> set[int]:
+    """The workitems of which an attribute that is searched by has one of these values."""
+    return await index.ask(partial(workitems.ids_with, path=path, values=values))
+
+
+async def by_id(index: Index, id: int) -> WorkitemRow | None:
+    """Raises Gone: It has been deleted."""
+
+    async def work(conn: Connection) -> WorkitemRow | None:
+        found = await workitems.walk(conn, Page(1), ids=[id])
+        if not found and await workitems.by_id(conn, [id]):
+            raise Gone("the workitem has been deleted")
+        return found[0] if found else None
+
+    return await index.ask(work)
 
 
 # --- subscriptions ---------------------------------------------------------------------------
@@ -466,5 +506,6 @@ async def forget_events(index: Index, *, after_days: float) -> None:
     await index.transact(work)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as a DT value, in UTC."""
     return datetime.now(UTC).strftime("%Y%m%d%H%M%S.%f+0000")

@@ -68,6 +68,16 @@ def item(row: ExamRow, people: Sequence[PatientRow]) -> Dataset:
     )
 
 
+def patient(people: Sequence[PatientRow]) -> Dataset:
+    """What an item says of the patient alone."""
+    return _dataset({**_patient(people), "AdmissionID": "", "IssuerOfAdmissionIDSequence": []})
+
+
+def identified(number: Identifier) -> Dataset:
+    """Of a patient of whom there is nothing but a number."""
+    return _dataset(_identified(number))
+
+
 def _step(exam: Exam) -> dict[str, Any]:
     facts = exam.facts
     starts = scheduled_steps.starts(exam)
