@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from live import Live, running
 from workitems_said import (
@@ -311,6 +313,27 @@ def test_two_connections_of_one_subscriber_hear_the_same(client: httpx2.Client) 
     with connect(channel(client, aet)) as one, connect(channel(client, aet)) as other:
         post(client, f"/workitems/{workitem}/subscribers/{aet}")
         assert one.recv(WAIT_S) == other.recv(WAIT_S)
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example.org", "null"])
+def test_pages_from_elsewhere_hear_nothing(client: httpx2.Client, origin: str) -> None:
+    with pytest.raises(InvalidStatus), connect(channel(client, "READER"), origin=Origin(origin)):
+        pass
+
+
+def test_pages_of_this_machine_hear_events(client: httpx2.Client) -> None:
+    aet = f"R{new_uid()[-14:]}"
+    origin = Origin("http://localhost:3000")
+    with connect(channel(client, aet), origin=origin) as connection:
+        post(client, f"/workitems/{create(client)}/subscribers/{aet}")
+        assert connection.recv(WAIT_S)
+
+
+@pytest.mark.parametrize("path", ["/ws/subscribers/ABCDEFGHIJKLMNOPQ", "/ws/nothing"])
+def test_what_is_no_channel_is_refused(client: httpx2.Client, path: str) -> None:
+    url = channel(client, "X").removesuffix("/ws/subscribers/X") + path
+    with pytest.raises(InvalidStatus), connect(url):
+        pass
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,8 @@ HTTP_STATUS: Final[dict[type[errors.ArchiveError], int]] = {
     errors.Undelivered: 503,
 }
 RETRY_AFTER_SECONDS: Final = "30"
+# RFC 6455 section 7.4.1: policy violation; before the connection is accepted it is a 403.
+WEBSOCKET_REFUSED: Final = 1008
 PREFLIGHT_MAX_AGE_SECONDS: Final = "86400"
 ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 ALLOWED_HEADERS: Final = (
@@ -120,11 +122,29 @@ class Border:
         self._reporters = dict(reporters or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._run_websocket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         origin, reporter = self._allowed_origin(scope), self._reporter(scope["path"])
         await _Exchange(self._app, scope, receive, send, origin, reporter).run()
+
+    async def _run_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A browser opens one for any page: only those that may read are let through."""
+        refused = {"type": "websocket.close", "code": WEBSOCKET_REFUSED}
+        if "origin" in Headers(scope=scope) and self._allowed_origin(scope) is None:
+            await send(refused)
+            return
+        try:
+            await self._app(scope, receive, send)
+        except errors.ArchiveError:
+            # before it was accepted: there is no such resource
+            await send(refused)
+        except Exception as error:  # the border: everything else is a bug
+            log.exception("bug", path=scope.get("path_template", "websocket"), error=_kind(error))
+            raise
 
     def _reporter(self, path: str) -> Reporter:
         for below, reporter in self._reporters.items():
