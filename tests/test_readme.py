@@ -126,7 +126,8 @@ def test_every_command_of_the_program_is_shown() -> None:
         command.name or (command.callback.__name__ if command.callback else "")
         for command in cli.cli.registered_commands
     }
-    commands |= {"hl7" for group in cli.cli.registered_groups}
+    groups = [group.typer_instance for group in cli.cli.registered_groups]
+    commands |= {str(group.info.name) for group in groups if group is not None}
 
     assert commands == set(re.findall(r"^bfr-dicomweb (\w+)", README, re.MULTILINE))
 

@@ -172,6 +172,7 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
             archive,
             reprocess=partial(rereading.reprocess, door, orders),
             dicomweb_url=(settings.public_url or f"http://{settings.http}") + endpoints.ROOT,
+            ae_title=settings.dimse_ae_title,
             public_url=settings.public_url,
             trust_forwarded=settings.trust_forwarded,
             max_payload_bytes=settings.max_message_bytes,

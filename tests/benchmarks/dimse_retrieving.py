@@ -23,19 +23,19 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pydicom
-
-from dimse import (
+from dimse_storing import (
     AE_TITLE,
     ENVIRONMENT,
     ORTHANC,
     Contender,
     Measured,
     Sample,
-    _running,
     cpu_s,
     ct,
     multi_frame,
+    started,
 )
+
 from live import Live, free_port
 
 RECEIVER: Final = "RECEIVER"
@@ -76,7 +76,7 @@ def dcmqrscp(folder: Path, receiver: int) -> Iterator[Contender]:
         "VendorTable BEGIN\nVendorTable END\n"
         f"AETable BEGIN\n{AE_TITLE} {stored} RW (1000, 1024mb) ANY\nAETable END\n"
     )
-    with _running(["dcmqrscp", "-c", str(configuration)], port) as process:
+    with started(["dcmqrscp", "-c", str(configuration)], port) as process:
         yield Contender("dcmqrscp", AE_TITLE, port, process.pid)
 
 
@@ -97,7 +97,7 @@ def orthanc(folder: Path, receiver: int) -> Iterator[Contender]:
         "RemoteAccessAllowed": False,
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
-    with _running([ORTHANC, str(folder / "orthanc.json")], port) as process:
+    with started([ORTHANC, str(folder / "orthanc.json")], port) as process:
         yield Contender("Orthanc", AE_TITLE, port, process.pid)
 
 
@@ -154,7 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root, ExitStack() as stack:
         receiver = free_port()
         command = ["storescp", "--ignore", "-aet", RECEIVER, str(receiver)]
-        stack.enter_context(_running(command, receiver))
+        stack.enter_context(started(command, receiver))
         measured = rows(chosen.instances)
         contenders = []
         for name, program, start in CONTENDERS:

@@ -110,11 +110,11 @@ def test_what_is_written_in_pieces_is_their_sum(pieces: list[list[bytes]]) -> No
         staged = Staged("key", Path(folder) / "key")
         for some in pieces:
             staged.write(some)
-        digest = staged.seal()
+        staged.seal()
 
         whole = b"".join(map(b"".join, pieces))
         assert staged.path.read_bytes() == whole
-        assert (digest, staged.size_bytes) == (hashlib.sha256(whole).digest(), len(whole))
+        assert (staged.digest, staged.size_bytes) == (hashlib.sha256(whole).digest(), len(whole))
 
 
 def test_more_pieces_than_one_call_takes_are_written(blobs: FileBlobStore) -> None:

@@ -1,5 +1,6 @@
 """Data sets of messages, with pydicom as the one that writes and reads the other end."""
 
+from base64 import b64encode
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -48,6 +49,14 @@ VALUES = data_set(
 def read(encoded: bytes, syntax: str) -> Dataset:
     form = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     return dsutils.decode(BytesIO(encoded), *form, syntax == DeflatedExplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_large_values_are_read(syntax: str) -> None:
+    given = data_set(RedPaletteColorLookupTableData=None, TextValue="x" * 70_000)
+    given["00281201"]["InlineBinary"] = b64encode(bytes(range(250)) * 20).decode()
+
+    assert decode(encode(given, syntax), syntax).attributes == given
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

@@ -14,6 +14,8 @@ import httpx2
 import pytest
 
 import postgresql_server
+from bfr_dicomweb.dicom.coercion import NOTHING_PRESUMED
+from bfr_dicomweb.services.store import Outcome
 from dimse_sent import Sendable, associated, open_association, send_part, sendable, store
 from dimse_sent import c_store as send
 from dimse_served import served
@@ -82,6 +84,23 @@ def test_while_the_catalogue_is_away_nothing_is_acknowledged(
 
 
 # --- the disk -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_object_that_is_refused_at_its_end_leaves_no_file(tmp_path: Path, others: int) -> None:
+    with served(tmp_path) as archive:
+        receive = archive.archive.store.receive_blocking
+        for _ in range(others):  # is not committed as long as the loop is busy
+            archive.door.loop.call_soon_threadsafe(time.sleep, 1)
+            one = a_dataset()
+            other = receive(sop_instance_uid=one.SOPInstanceUID, presumed=NOTHING_PRESUMED)
+            other.write(written(one))
+            other.end()
+        refused = receive(sop_instance_uid="2.25.1", presumed=NOTHING_PRESUMED)
+        refused.write(written(a_dataset()))
+
+        assert refused.finish().outcome is Outcome.REFUSED
+        assert len(list((tmp_path / "data" / "objects").rglob("*.dcm"))) == others
 
 
 def test_a_disk_down_to_its_reserve_is_told(tmp_path: Path) -> None:

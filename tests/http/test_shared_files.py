@@ -1,7 +1,8 @@
 """Every shared sample file through a running server: stored and served as it is, or refused.
 
-Some files share a SOP Instance UID. The later one is refused for that, and is then sent
-with another UID of the same length; all its other bytes stay.
+Some files share a SOP Instance UID. The later one is refused for that, or not kept when its
+data set is that of the first, and is then sent with another UID of the same length; all its
+other bytes stay.
 """
 
 import csv
@@ -187,17 +188,18 @@ class Samples:
         self.client = client
         self._sent: dict[Path, tuple[bytes, httpx2.Response]] = {}
         self._metadata: dict[Path, dict[str, Any]] = {}
-        self._renamed = 0
+        self._taken: set[str] = set()
 
     def sent(self, path: Path) -> tuple[bytes, httpx2.Response]:
         """What was sent of this file, and the answer."""
         if path not in self._sent:
             file = path.read_bytes()
             response = self._post(file)
-            if (taken := _taken_uid(response)) is not None:
-                self._renamed += 1
-                file = file.replace(taken.encode(), f"{taken[:-3]}{self._renamed:03}".encode())
+            uid = _sop_instance_uid(response)
+            if uid and uid in self._taken:
+                file = file.replace(uid.encode(), f"{uid[:-3]}{len(self._sent):03}".encode())
                 response = self._post(file)
+            self._taken.add(_sop_instance_uid(response))
             self._sent[path] = file, response
         return self._sent[path]
 
@@ -221,12 +223,12 @@ class Samples:
         return self.client.post("/studies", content=body, headers={"Content-Type": content_type})
 
 
-def _taken_uid(response: httpx2.Response) -> str | None:
-    """The SOP Instance UID that is taken by another file, when that is why it was refused."""
-    failed = response.json().get("00081198", {}).get("Value", [{}])[0]
-    if failed.get("00081197", {}).get("Value") != [0x0111]:
-        return None
-    return str(failed["00081155"]["Value"][0])
+def _sop_instance_uid(response: httpx2.Response) -> str:
+    """That of what was stored or refused; "" when the file has none."""
+    report = response.json()
+    told = report.get("00081199") or report.get("00081198") or {}
+    (item,) = told.get("Value") or [{}]
+    return str(item.get("00081155", {}).get("Value", [""])[0])
 
 
 def _check(response: httpx2.Response) -> None:

@@ -11,8 +11,9 @@ of one process and one day, so that a group of objects shares one folder to flus
 
 How an object gets in, each step safe to be cut off after:
 
-1. the bytes are written to staging and flushed (`Staged.seal`);
-2. the file is hard linked into ``objects`` (`place`) and the folder flushed (`flush`);
+1. the bytes are written to staging;
+2. the file is hard linked into ``objects`` (`place`); then the file (`Staged.seal`) and the folder
+   (`flush`) are flushed, in any order or at once;
 3. the caller commits the catalogue row that names the key;
 4. the staging link is removed (`settle`), or, when the catalogue did not take the
    object, both links are (`withdraw`).
@@ -48,7 +49,7 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Staged:
-    """One object on its way in; used by one thread at a time."""
+    """One object on its way in; used by one thread at a time, but for `seal`."""
 
     def __init__(self, key: str, path: Path) -> None:
         self.key = key
@@ -72,14 +73,18 @@ class Staged:
                 _write_rest(self._file, pieces, written)
         self.size_bytes += size
 
-    def seal(self) -> bytes:
-        """Flush to stable storage; no more writes. Gives the SHA-256 of the bytes."""
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the bytes that have been written."""
+        return self._digest.digest()
+
+    def seal(self) -> None:
+        """Flush to stable storage; no more writes. May run in another thread."""
         try:
             with translated_os_errors():
                 os.fsync(self._file)
         finally:
             self._close()
-        return self._digest.digest()
 
     def discard(self) -> None:
         self._close()
@@ -154,7 +159,7 @@ class FileBlobStore:
             return Staged(key, own / key.replace("/", "+"))
 
     def place(self, staged: Staged) -> None:
-        """Make a sealed object part of the store; durable only after `flush`."""
+        """Make a complete object part of the store; durable only after `seal` and `flush`."""
         target = self.path(staged.key)
         with translated_os_errors():
             try:

@@ -17,6 +17,7 @@ from pynetdicom import build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
+from bfr_dicomweb.dicom.workitems import SOP_CLASS_UID as PUSH
 from bfr_dicomweb.dimse import (
     instance_availability,
     sending_instances,
@@ -31,7 +32,7 @@ from bfr_dicomweb.dimse.peers import ANY, Peer, Peers
 from bfr_dicomweb.dimse.requesting import associated
 from bfr_dicomweb.dimse.sending_instances import Sender
 from bfr_dicomweb.dimse.storage_commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
-from bfr_dicomweb.dimse.unified_procedure_step import EVENT, PUSH
+from bfr_dicomweb.dimse.unified_procedure_step import EVENT
 from bfr_dicomweb.dimse.verification import VERIFICATION
 from bfr_dicomweb.errors import ArchiveError, NotAcceptable, NotFound, Undelivered
 from bfr_dicomweb.services import availability, commitment, errands, event_channels, sending
@@ -96,7 +97,7 @@ class Deliveries:
             Act.NOTIFY: self._notify,
             Act.TELL: self._tell,
         }
-        # By the AE title: the event that was not answered last, and how often.
+        # By AE title: the event that was not answered last, and how often it was not.
         self._unanswered: dict[str, tuple[int, int]] = {}
 
     @property
@@ -337,10 +338,8 @@ class Deliveries:
             if last <= seen:
                 return
             answered = await self._in_thread(self._tell_all, peer, reports) if reports else 0
-            if answered < len(reports):
-                answered += self._is_left_out(aet, reports[answered])
-            if answered:
-                self._unanswered.pop(aet, None)
+            if answered < len(reports) and self._is_left_out(aet, reports[answered]):
+                answered += 1
             if answered == len(reports):
                 seen = last
             elif answered:

@@ -75,12 +75,29 @@ def associated(
     if answer is not None and peer.max_pdu_bytes:
         said = answer.maximum_length_received or peer.max_pdu_bytes
         answer.maximum_length_received = min(said, peer.max_pdu_bytes)
+    if not handlers:
+        _leave_answers(association)
     try:
         yield association
     except BaseException:
         break_off(association)
         raise
     association.release()
+
+
+def _leave_answers(association: Association) -> None:
+    """Where a peer has nothing to ask, all that comes is for who waits for an answer.
+
+    The thread of the association looks for requests without waiting, and may be about to when it
+    is told to pause; the answer that it then takes is missed until the time of the peer is up.
+    """
+    provider = association.dimse
+    take = provider.get_msg
+
+    def get_msg(block: bool = False) -> tuple[Any, Any]:
+        return take(block) if block else (None, None)
+
+    provider.get_msg = get_msg  # type: ignore[method-assign]
 
 
 class _Requestor(AE):

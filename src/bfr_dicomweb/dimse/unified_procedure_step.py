@@ -6,7 +6,7 @@ Reports of events go to subscribers over associations of their own (`delivery`).
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -17,10 +17,10 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND, N_ACTION, N_CREATE, N_GET, N_SET
 
 from bfr_dicomweb.dicom import data_sets, query_identifiers
-from bfr_dicomweb.dicom.attributes import first_text, tag_of
-from bfr_dicomweb.dicom.json_model import checked
+from bfr_dicomweb.dicom.attributes import first_text, tag_of, values_of
+from bfr_dicomweb.dicom.json_model import checked, named
 from bfr_dicomweb.dicom.matching import Modes
-from bfr_dicomweb.dicom.workitem_attributes import RULE_OF, SEARCHED
+from bfr_dicomweb.dicom.workitem_attributes import RULE_OF, SEARCHED, Path
 from bfr_dicomweb.dicom.workitems import SOP_CLASS_UID as PUSH
 from bfr_dicomweb.dicom.workitems import STATE, TRANSACTION_UID
 from bfr_dicomweb.dimse import statuses
@@ -110,11 +110,11 @@ def get(event: evt.Event, door: Door) -> Answer:
     def work() -> Answer:
         uid = str(request.RequestedSOPInstanceUID)
         attributes = dict(door.wait(worklist.retrieve(door.archive.index, uid)).attributes)
-        named = request.AttributeIdentifierList
+        wanted = request.AttributeIdentifierList
         status = statuses.SUCCESS
-        if named is not None:
-            several = named if isinstance(named, list) else [named]
-            tags = {f"{int(tag):08X}" for tag in several} - {_CHARACTER_SET}
+        several = wanted if isinstance(wanted, list) else [wanted]
+        if any(tag is not None for tag in several):
+            tags = {f"{int(tag):08X}" for tag in several if tag is not None} - {_CHARACTER_SET}
             attributes = {tag: attributes[tag] for tag in sorted(tags & attributes.keys())}
             if len(attributes) < len(tags):
                 status = NOT_SUPPORTED_ATTRIBUTES
@@ -322,7 +322,27 @@ def _decoded(event: evt.Event, door: Door, encoded: BytesIO | None) -> dict[str,
 
 
 def _dataset(event: evt.Event, door: Door, encoded: BytesIO | None) -> dict[str, Any]:
-    return checked(_decoded(event, door, encoded))
+    """
+    Raises:
+        InvalidDataset: An attribute is malformed.
+    """
+    dataset = checked(_decoded(event, door, encoded))
+    if (path := _malformed(dataset)) is not None:
+        raise InvalidDataset(path, "invalid", f"{named(path)} has no value of its VR")
+    return dataset
+
+
+def _malformed(dataset: Mapping[str, Any], above: Path = ()) -> Path | None:
+    """An attribute that decoding could only refer to, because it made nothing of its bytes."""
+    for tag, element in dataset.items():
+        path = (*above, tag)
+        if "BulkDataURI" in element:
+            return path
+        if element["vr"] == "SQ":
+            found = (_malformed(item, path) for item in values_of(dataset, tag))
+            if (first := next(filter(None, found), None)) is not None:
+                return first
+    return None
 
 
 Invalid = Callable[[InvalidRequest], int]

@@ -95,6 +95,10 @@ async def _transaction(fhir: Fhir, call: Call, entries: Sequence[Resource]) -> l
 
 
 async def _change(fhir: Fhir, call: Call) -> Change:
+    if call.path[0] in fhir.acting:
+        raise InvalidRequest(
+            f"a {call.path[0]} is written by itself or in a batch: it is done at once"
+        )
     match call.method, call.path:
         case "POST", (kind,):
             return await interactions.create(fhir, call, kind)

@@ -15,6 +15,14 @@ FHIR_VERSION: Final = "4.0.1"
 _DATE: Final = "2026-11-23"
 
 
+WORKITEMS: Final = (
+    "Tasks of exams (e...) are read; those of workitems (u...) are created and updated: an update"
+    " to in-progress claims, to completed or cancelled ends, and what it leaves out stays as it is."
+    " What was claimed with a Transaction UID over DICOM can only be asked to be cancelled (202)."
+    " Of a workitem the current version alone is kept. In a transaction they are not written."
+)
+
+
 def statement(fhir: "Fhir", base: str) -> Resource:
     rest: dict[str, Any] = {
         "mode": "server",
@@ -58,25 +66,29 @@ def limits_in_words(fhir: "Fhir") -> str:
 
 
 def _resource(fhir: "Fhir", base: str, kind: str) -> dict[str, Any]:
-    may_write = kind in fhir.writable
+    may_write, may_act = kind in fhir.writable, kind in fhir.acting
     codes = ["read", "vread", "history-instance", "search-type"]
     if may_write:
         codes += ["create", "update", "delete"]
+    elif may_act:
+        codes += ["create", "update"]
     offered = parameters_of(kind).offered
     described: dict[str, Any] = {
         "type": kind,
         "interaction": [{"code": code} for code in codes],
-        "versioning": "versioned-update" if may_write else "versioned",
+        "versioning": "versioned-update" if may_write or may_act else "versioned",
         "readHistory": True,
         "updateCreate": may_write,
-        "conditionalCreate": may_write,
+        "conditionalCreate": may_write or may_act,
         "conditionalRead": "full-support",
-        "conditionalUpdate": may_write,
+        "conditionalUpdate": may_write or may_act,
         "conditionalDelete": "single" if may_write else "not-supported",
         "referencePolicy": ["literal", "logical", "local"],
     }
     if moment := fhir.sources[kind].moment:
         described["documentation"] = f"Kept in the order of {moment}, and given newest first."
+        if may_act:
+            described["documentation"] += f" {WORKITEMS}"
     includes = [f"{kind}:{p.name}" for p in offered if p.kind is Kind.REFERENCE]
     if includes:
         described["searchInclude"] = ["*", *includes]

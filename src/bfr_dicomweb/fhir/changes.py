@@ -52,15 +52,21 @@ def answer_of(call: Call, change: Change, row: ResourceRow | None) -> Answer:
     version = resource["meta"]["versionId"]
     if change.status == 204:
         return Answer(204, headers={"ETag": f'W/"{version}"'})
-    kind = change.written.type
+    return answer_with(call, resource, change.status)
+
+
+def answer_with(call: Call, resource: Resource, status: int) -> Answer:
+    """As much of what was written as the client prefers to see."""
+    version = resource["meta"]["versionId"]
+    name = f"{resource['resourceType']}/{resource['id']}"
     headers = {"ETag": f'W/"{version}"'}
-    if change.status == 201:
-        headers["Location"] = f"{call.base}/{kind}/{change.id}/_history/{version}"
+    if status == 201:
+        headers["Location"] = f"{call.base}/{name}/_history/{version}"
     match call.preference("return"):
         case "minimal":
-            return Answer(change.status, None, headers)
+            return Answer(status, None, headers)
         case "OperationOutcome":
-            text = f"{kind}/{change.id} is stored as version {version}."
+            text = f"{name} is stored as version {version}."
             told = outcome([issue("information", "informational", text)])
-            return Answer(change.status, told, headers)
-    return Answer(change.status, resource, headers)
+            return Answer(status, told, headers)
+    return Answer(status, resource, headers)

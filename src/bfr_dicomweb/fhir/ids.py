@@ -16,6 +16,7 @@ AWAITED: Final = "w"  # ImagingStudy of an exam whose images are not stored
 EVENT: Final = "v"
 FINDING: Final = "f"
 MESSAGE: Final = "m"
+WORKITEM: Final = "u"
 ENDPOINT: Final = "dicomweb"
 
 # Numbers of rows fit the 64-bit integers of every database.

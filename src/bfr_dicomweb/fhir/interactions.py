@@ -19,14 +19,14 @@ from bfr_dicomweb.errors import (
     PreconditionFailed,
 )
 from bfr_dicomweb.fhir import bundles, capability, intervals, negotiation, references, summaries
-from bfr_dicomweb.fhir.changes import Change, answer_of, expected_of
+from bfr_dicomweb.fhir.changes import Change, answer_of, answer_with, expected_of
 from bfr_dicomweb.fhir.exchange import Answer, Call
 from bfr_dicomweb.fhir.outcomes import outcome
 from bfr_dicomweb.fhir.search import Pairs, Search
 from bfr_dicomweb.fhir.searching import Page, Place
 from bfr_dicomweb.fhir.service import READING, Fhir, Level
 from bfr_dicomweb.fhir.several import Several
-from bfr_dicomweb.fhir.source import Resource
+from bfr_dicomweb.fhir.source import Acts, Resource
 
 _ALONE: Final = frozenset({"_page", "_format", "_pretty"})
 _HISTORY: Final = frozenset({"_count", "_since", "_page", "_format", "_pretty"})
@@ -88,6 +88,9 @@ async def _on_type(fhir: Fhir, call: Call, kind: str) -> Answer:
     fhir.source(kind)
     if call.method in READING:
         return await search(fhir, call, kind)
+    if (acting := fhir.acting.get(kind)) is not None:
+        _allow(call, *READING, "POST", "PUT")
+        return await _act_on_type(fhir, call, kind, acting)
     methods = ("POST", "PUT", "DELETE") if kind in fhir.writable else ()
     _allow(call, *READING, *methods)
     if call.method == "POST":
@@ -101,6 +104,9 @@ async def _on_instance(fhir: Fhir, call: Call, kind: str, resource_id: str) -> A
     fhir.source(kind)
     if call.method in READING:
         return await read(fhir, call, kind, resource_id)
+    if (acting := fhir.acting.get(kind)) is not None:
+        _allow(call, *READING, "PUT")
+        return await _act(fhir, call, kind, resource_id, acting)
     methods = ("PUT", "DELETE") if kind in fhir.writable else ()
     _allow(call, *READING, *methods)
     if call.method == "PUT":
@@ -444,3 +450,57 @@ async def _done(fhir: Fhir, call: Call, change: Change) -> Answer:
             raise PreconditionFailed(str(error)) from None
         raise
     return answer_of(call, change, row)
+
+
+# --- writing what a service keeps
+
+
+async def _act_on_type(fhir: Fhir, call: Call, kind: str, acting: Acts) -> Answer:
+    if call.method == "POST":
+        return await _act_anew(fhir, call, kind, acting, call.headers.get("if-none-exist"))
+    existing = await found_by(fhir, call.base, kind, call.query)
+    if len(existing) > 1:
+        raise PreconditionFailed("several resources meet the condition")
+    if existing:
+        return await _act(fhir, call, kind, existing[0]["id"], acting)
+    if "id" in _payload(call):
+        raise InvalidRequest("no resource meets the condition, and the server gives new ones ids")
+    return await _act_anew(fhir, call, kind, acting, None)
+
+
+async def _act_anew(
+    fhir: Fhir, call: Call, kind: str, acting: Acts, condition: str | None
+) -> Answer:
+    resource = _relative(call)
+    acting.check(resource)
+    if condition is not None:
+        existing = await found_by(fhir, call.base, kind, _pairs(condition))
+        if len(existing) > 1:
+            raise PreconditionFailed("several resources meet the condition of If-None-Exist")
+        if existing:
+            return answer_with(call, existing[0], 200)
+    return answer_with(call, await acting.create(resource), 201)
+
+
+async def _act(fhir: Fhir, call: Call, kind: str, resource_id: str, acting: Acts) -> Answer:
+    resource = _relative(call)
+    if resource.get("id", resource_id) != resource_id:
+        raise InvalidRequest("the id of the resource is not that of the URL")
+    before = await _current(fhir, kind, resource_id)
+    if before is None:
+        raise NotFound(f"there is no such {kind}")
+    acting.check(resource)
+    after, is_done = await acting.update(resource_id, resource, expected_of(call, before))
+    return answer_with(call, after, 200 if is_done else 202)
+
+
+def _relative(call: Call) -> Resource:
+    """The payload with references that do not say where this server is."""
+    resource = _payload(call)
+    own = {
+        text: local
+        for text in references.every(resource)
+        if (local := references.local(text, call.base)) is not None
+    }
+    relative: Resource = references.replaced(resource, own)
+    return relative

@@ -20,6 +20,7 @@ ISSUE_CODES: Final[dict[type[errors.ArchiveError], str]] = {
     errors.NotFound: "not-found",
     errors.Gone: "deleted",
     errors.Conflict: "conflict",
+    errors.WorkitemStateConflict: "business-rule",
     errors.NotAcceptable: "not-supported",
     errors.UnsupportedMediaType: "not-supported",
     errors.TooLarge: "too-long",

@@ -137,8 +137,14 @@ _BY_TYPE: Final[dict[str, tuple[Parameter, ...]]] = {
         _reference("based-on", "basedOn", to="ServiceRequest", aliases=("basedOn",)),
         _token("business-status", "businessStatus", meaning="Status of the exam, fine or coarse."),
         _token("code"),
-        _reference("focus", to="ServiceRequest"),
-        _token("group-identifier", "groupIdentifier"),
+        _reference(
+            "focus",
+            to="ServiceRequest ImagingStudy",
+            meaning="Of the Task of an exam the exam, of that of a workitem the study.",
+        ),
+        _token(
+            "group-identifier", "groupIdentifier", meaning="The worklist that a workitem is on."
+        ),
         _token("identifier"),
         _token("intent"),
         _date("modified", "lastModified"),

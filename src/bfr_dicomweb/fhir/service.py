@@ -13,7 +13,7 @@ from bfr_dicomweb.fhir.paging import Pages
 from bfr_dicomweb.fhir.search import Reader
 from bfr_dicomweb.fhir.searching import Searcher
 from bfr_dicomweb.fhir.several import Several
-from bfr_dicomweb.fhir.source import Source
+from bfr_dicomweb.fhir.source import Acts, Source
 from bfr_dicomweb.fhir.written import Written
 from bfr_dicomweb.http import base_uri
 from bfr_dicomweb.services import resources
@@ -60,6 +60,7 @@ class Fhir:
     public_url: str | None = None
     trust_forwarded: bool = True
     writable: Mapping[str, Written] = field(default_factory=dict)
+    acting: Mapping[str, Acts] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -88,6 +89,7 @@ class Fhir:
             public_url,
             trust_forwarded,
             {kind: found for kind, source in by_type.items() if (found := _written(source))},
+            {kind: acting for kind, source in by_type.items() if (acting := _acting(source))},
         )
 
     def base_of(self, request: Request) -> str:
@@ -140,3 +142,8 @@ def _written(source: Source) -> Written | None:
     if isinstance(source, Several):
         return next((one for one in source.sources if isinstance(one, Written)), None)
     return None
+
+
+def _acting(source: Source) -> Acts | None:
+    among = source.sources if isinstance(source, Several) else (source,)
+    return next((one for one in among if isinstance(one, Acts)), None)

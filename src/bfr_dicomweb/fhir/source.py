@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Resource = dict[str, Any]
 
@@ -76,3 +76,30 @@ class Source(Protocol):
         ...
 
     async def vread(self, id: str, version: str) -> Resource | None: ...
+
+
+@runtime_checkable
+class Acts(Protocol):
+    """A source whose resources a service keeps in another shape: what a client writes makes it act.
+
+    What it does is done at once, so that it cannot be one part of a transaction.
+    """
+
+    def check(self, resource: Resource) -> None:
+        """Raises InvalidRequest: it is no valid resource of this type."""
+        ...
+
+    async def create(self, resource: Resource) -> Resource: ...
+
+    async def update(
+        self, id: str, resource: Resource, expected: int | None
+    ) -> tuple[Resource, bool]:
+        """The resource as it is then, and whether all that was asked is done.
+
+        Args:
+            expected: The version that is to be changed; None is any.
+
+        Raises:
+            NotAllowed: Clients only read this one.
+        """
+        ...

@@ -20,10 +20,16 @@ from bfr_dicomweb.fhir.service_request import ServiceRequests
 from bfr_dicomweb.fhir.several import Several
 from bfr_dicomweb.fhir.source import Source
 from bfr_dicomweb.fhir.task import Tasks
+from bfr_dicomweb.fhir.workitem_task import WorkitemTasks
 from bfr_dicomweb.fhir.written import Written
 from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.workitem_claims import Claims
+from bfr_dicomweb.services.workitem_making import Access
 
 SECRET: Final = "fhir-pages"  # noqa: S105 # its name
+CLAIMS: Final = "fhir-claims"
+# Application entity in whose name workitems are asked to be cancelled.
+REQUESTER: Final = "FHIR"
 # What can be subscribed to: what the archive itself changes.
 SUBSCRIBABLE: Final = frozenset(
     {"DetectedIssue", "DiagnosticReport", "ImagingStudy", "Patient", "ServiceRequest", "Task"}
@@ -35,6 +41,7 @@ async def service(
     *,
     reprocess: Callable[[], Awaitable[int]],
     dicomweb_url: str,
+    ae_title: str,
     public_url: str | None,
     trust_forwarded: bool,
     max_payload_bytes: int,
@@ -44,11 +51,14 @@ async def service(
     Args:
         reprocess: Reads messages anew; gives how many.
         dicomweb_url: Of the DICOMweb service, as clients reach it.
+        ae_title: Of this archive.
         notified_hosts: To which subscriptions may be delivered; "*" is any.
     """
+    claims = Claims(await archive.secret(CLAIMS), REQUESTER)
+    tasks = WorkitemTasks(archive, Access(dicomweb_url, ae_title), claims)
     return Fhir.of(
         archive,
-        _sources(archive, dicomweb_url, notified_hosts),
+        _sources(archive, tasks, dicomweb_url, notified_hosts),
         secret=await archive.secret(SECRET),
         limits=replace(limits.DEFAULT, body_bytes=max_payload_bytes),
         operations=operations.operations(reprocess),
@@ -57,12 +67,14 @@ async def service(
     )
 
 
-def _sources(archive: Archive, dicomweb_url: str, notified_hosts: Collection[str]) -> list[Source]:
+def _sources(
+    archive: Archive, tasks: WorkitemTasks, dicomweb_url: str, notified_hosts: Collection[str]
+) -> list[Source]:
     check = subscriptions.checking(SUBSCRIBABLE, notified_hosts)
     return [
         Patients(archive),
         ServiceRequests(archive),
-        Tasks(archive),
+        Several(Tasks(archive), tasks),
         ImagingStudies(archive),
         DiagnosticReports(archive),
         Provenances(archive),

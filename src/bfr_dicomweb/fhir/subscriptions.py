@@ -15,7 +15,7 @@ import httpx2
 import orjson
 import structlog
 
-from bfr_dicomweb.errors import ArchiveError, InvalidQuery, InvalidRequest, Undelivered
+from bfr_dicomweb.errors import ArchiveError, Gone, InvalidQuery, InvalidRequest, Undelivered
 from bfr_dicomweb.fhir import ids
 from bfr_dicomweb.fhir.outcomes import FHIR_JSON
 from bfr_dicomweb.fhir.search import Criterion, Reader, Search, Token
@@ -36,6 +36,7 @@ _SHOWN_AS: Final = {
     "exam": (("ServiceRequest", ids.EXAM), ("Task", ids.EXAM)),
     "report": (("DiagnosticReport", ids.REPORT),),
     "finding": (("DetectedIssue", ids.FINDING),),
+    "workitem": (("Task", ids.WORKITEM),),
 }
 
 log = structlog.get_logger("subscriptions")
@@ -171,7 +172,10 @@ class Subscriptions:
         if "payload" not in channel:
             await self._call("POST", channel["endpoint"], headers, b"")
             return
-        resource = await self._fhir.source(kind).read(id_)
+        try:
+            resource = await self._fhir.source(kind).read(id_)
+        except Gone:
+            return  # it was deleted meanwhile: there is nothing to put
         if resource is None:
             return
         headers["Content-Type"] = channel["payload"]

@@ -33,7 +33,7 @@ STATUS: Final[dict[Status, str]] = {
     Status.REFUSED: "rejected",
     Status.ERROR: "entered-in-error",
 }
-_FULFILL: Final[Element] = {
+FULFILL: Final[Element] = {
     "coding": [
         {
             "system": "http://hl7.org/fhir/CodeSystem/task-code",
@@ -64,7 +64,7 @@ def build(row: ExamRow) -> Resource:
         "status": "on-hold" if codings.is_held(exam) else STATUS[exam.status],
         "businessStatus": codings.exam_status(exam),
         "intent": "order",
-        "code": _FULFILL,
+        "code": FULFILL,
         "focus": {"reference": f"ServiceRequest/{ids.EXAM}{row.id}"},
         "for": {"reference": f"Patient/{ids.PATIENT}{row.patient_id}"},
     }

@@ -45,6 +45,13 @@ REQUIRED_CODES: Final[dict[str, dict[str, frozenset[str]]]] = {
             "status": "requested active error off",
             "channel.type": "rest-hook websocket email sms message",
         },
+        "Task": {
+            "status": "draft requested received accepted rejected ready cancelled in-progress"
+            " on-hold failed completed entered-in-error",
+            "intent": "unknown proposal plan order original-order reflex-order filler-order"
+            " instance-order option",
+            "priority": "routine urgent asap stat",
+        },
     }.items()
 }
 # The same of data types, wherever the types above have an element of them.

@@ -88,7 +88,8 @@ def reversed_header(segment: Segment, name: str) -> list[str]:
 
 def copied(segment: Segment, field: int) -> str:
     """A field as it was sent, without what could break the framing of the answer."""
-    return segment.raw(field).translate(_CONTROL_CHARACTERS)
+    raw = segment.raw(field)
+    return raw if raw.isprintable() else raw.translate(_CONTROL_CHARACTERS)
 
 
 def timestamp() -> str:

@@ -214,8 +214,8 @@ def _values(group: Group, name: FieldName) -> Iterator[Identifier]:
     if name.segment == "ORC" and not group.has_own_orc and name.number in (2, 3):
         return
     for segment in group.segments.get(name.segment, ()):
-        found = fields.entity(segment, name.number)
-        if found is not None:
+        # most fields are absent, and that is told at once
+        if segment.raw(name.number) and (found := fields.entity(segment, name.number)) is not None:
             yield found
 
 

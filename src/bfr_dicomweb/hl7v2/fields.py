@@ -90,7 +90,6 @@ def text(segment: Segment, n: int, component: int = 1, repetition: int = 1) -> s
     if not raw:
         return ""
     if raw.isalnum():
-        # most fields are, and no delimiter is
         return raw if component == 1 == repetition else ""
     return _text(segment, n, component, repetition)
 

@@ -216,6 +216,9 @@ class Segment:
         """Without escape sequences; "" when absent and when HL7 null."""
         if field >= len(self._fields) or not (raw := self._fields[field]):
             return ""
+        if raw.isalnum():
+            # most fields are, and no delimiter is
+            return raw if component == repetition == subcomponent == 1 else ""
         encoding = self._encoding if field > 2 else self.encoding_of(field)
         return encoding.pick(raw, repetition, component, subcomponent)
 

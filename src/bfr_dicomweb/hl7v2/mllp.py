@@ -5,14 +5,15 @@ one after another, in their order; `connect` is the other side.
 """
 
 import asyncio
+import math
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self, cast
 
 import structlog
 
@@ -185,8 +186,9 @@ DEFAULT_MLLP_LIMITS: Final = MllpLimits()
 class MllpServer:
     """Gives each message to `handler` and sends back what it returns.
 
-    A connection is read ahead by `READ_BYTES` and what the operating system buffers, and no
-    further: a sender that does not wait for acknowledgements is slowed down by its own messages.
+    While a message is in hand, a connection is read ahead by one piece and what the operating
+    system buffers, and no further: a sender that does not wait for acknowledgements is slowed
+    down by its own messages.
 
     Args:
         handler: Gets the message and the names in the certificate of the sender, None when there
@@ -208,17 +210,17 @@ class MllpServer:
         self._ssl = ssl_context
         self._limits = limits
         self._server: asyncio.Server | None = None
-        self._connections: dict[_Connection, asyncio.Task[Any]] = {}
+        self._connections: set[_Connection] = set()
         self._is_stopping = False
 
     async def start(self) -> None:
         handshake = TLS_HANDSHAKE_S if self._ssl is not None else None
-        self._server = await asyncio.start_server(
-            self._connected,
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Connection(self, self._handler, self._limits, loop),
             self._host,
             self._port,
             ssl=self._ssl,
-            limit=READ_BYTES,
             ssl_handshake_timeout=handshake,
         )
 
@@ -230,18 +232,20 @@ class MllpServer:
         self._is_stopping = True
         if self._server is not None:
             self._server.close()
-        for connection, task in list(self._connections.items()):
+        for connection in list(self._connections):
             if not connection.is_busy:
-                task.cancel()
-        waiting = set(self._connections.values())
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=CLOSING_S)
+                connection.close()
+        await self._wait(grace_s)
+        for connection in list(self._connections):
+            connection.cut_off()
+        await self._wait(CLOSING_S)
         if self._server is not None:
             await self._server.wait_closed()
+
+    async def _wait(self, timeout_s: float) -> None:
+        """For the end of all connections."""
+        if self._connections:
+            await asyncio.wait([one.over for one in self._connections], timeout=timeout_s)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -269,106 +273,195 @@ class MllpServer:
     def is_stopping(self) -> bool:
         return self._is_stopping
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if self._is_stopping or task is None or len(self._connections) >= self._limits.connections:
+    def admit(self, connection: "_Connection") -> bool:
+        if self._is_stopping or len(self._connections) >= self._limits.connections:
             log.warning("connection refused", connections=len(self._connections))
-            writer.transport.abort()
-            return
-        connection = _Connection(self, self._handler, self._limits, reader, writer)
-        self._connections[connection] = task
-        try:
-            await _served(connection, writer)
-        except asyncio.CancelledError:
-            # by stop(); the streams of asyncio would report it as a failure
-            writer.transport.abort()
-        finally:
-            self._connections.pop(connection, None)
+            return False
+        self._connections.add(connection)
+        return True
+
+    def dismiss(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
 
 
-async def _served(connection: "_Connection", writer: asyncio.StreamWriter) -> None:
-    try:
-        await connection.serve()
-    except TimeoutError:
-        log.info("connection timed out")
-    except (OSError, EOFError) as error:
-        log.info("connection lost", error=type(error).__name__)
-    finally:
-        await _closed(writer)
+class _Connection(asyncio.Protocol):
+    """One sender. A task answers the messages of one piece of the stream, then takes the next.
 
-
-class _Connection:
-    """
     Attributes:
-        is_busy: A message is in hand.
+        over: Done when it is closed and nothing of it is in hand any more.
     """
+
+    _transport: asyncio.Transport
 
     def __init__(
         self,
         server: MllpServer,
         handler: Handler,
         limits: MllpLimits,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._server = server
         self._handler = handler
         self._limits = limits
-        self._reader, self._writer = reader, writer
-        self._names = certificate_names(writer.get_extra_info("ssl_object"))
+        self._loop = loop
+        self._names: frozenset[str] | None = None
         self._frames = FrameReader(limits.message_bytes)
         self._begun: float | None = None  # when the message that is coming in began
-        self.is_busy = False
+        self._ahead = b""  # came while messages were in hand
+        self._task: asyncio.Task[None] | None = None
+        self._has_ended = False  # the sender sends no more
+        self._is_lost = False
+        self._writable: asyncio.Future[None] | None = None  # is waited for when too much is unsent
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self.over: asyncio.Future[None] = loop.create_future()
 
-    async def serve(self) -> None:
-        _keep_alive(self._writer)
-        while not self._server.is_stopping:
-            data = await self._read()
-            if not data:
-                return
-            self.is_busy = True
-            messages = self._frames.feed(data)
-            self._watch(begins=bool(messages))
-            for message in messages:
-                await self._answer(message)
-                if self._server.is_stopping:
-                    return
-            self.is_busy = False
+    @property
+    def is_busy(self) -> bool:
+        """A message is in hand."""
+        return self._task is not None
 
-    async def _read(self) -> bytes:
-        """
-        Raises:
-            TimeoutError: Silent for too long, or a message is taking too long.
-        """
-        now = asyncio.get_running_loop().time()
-        if self._begun is None:
-            left = self._limits.idle_s
+    def close(self) -> None:
+        """What has been answered is still sent, if that does not take too long."""
+        self._transport.close()
+        self._set_timer(self._loop.time() + CLOSING_S)
+
+    def cut_off(self) -> None:
+        self._transport.abort()
+        if self._task is not None:
+            self._task.cancel()
+
+    # --- what the transport tells ------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._server.admit(self):
+            self._transport.abort()
+            return
+        _keep_alive(transport)
+        self._names = certificate_names(transport.get_extra_info("ssl_object"))
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        if self._task is None:
+            self._take(data)
         else:
-            left = self._begun + self._limits.message_s - now
-        async with asyncio.timeout(max(left, 0)):
-            return await self._reader.read(READ_BYTES)
+            self._ahead += data
+            self._transport.pause_reading()
 
-    def _watch(self, *, begins: bool) -> None:
+    def eof_received(self) -> bool:
+        self._has_ended = True
+        if self._task is None:
+            self.close()
+        # with messages in hand it is closed when these are answered; TLS has no half of an end
+        return self._task is not None and self._transport.get_extra_info("ssl_object") is None
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            log.info("connection lost", error=type(exc).__name__)
+        self._is_lost = True
+        self.resume_writing()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if self._is_lost and self._task is None:
+            self._server.dismiss(self)
+            if not self.over.done():
+                self.over.set_result(None)
+
+    # --- time --------------------------------------------------------------------------------
+
+    def _watch(self, *, begins: bool = False) -> None:
+        """Wait for what comes next, between two messages or within one, and not for ever."""
+        now = self._loop.time()
         if self._frames.is_idle:
             self._begun = None
-        elif begins or self._begun is None:
-            self._begun = asyncio.get_running_loop().time()
+            self._deadline = now + self._limits.idle_s
+        else:
+            if begins or self._begun is None:
+                self._begun = now
+            self._deadline = self._begun + self._limits.message_s
+        # a timer that runs is left alone if it can: it looks for itself whether it is time
+        if self._deadline < self._timer_at:
+            self._set_timer(self._deadline)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._look_at_the_time)
+
+    def _look_at_the_time(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self._transport.is_closing():
+            self._transport.abort()  # nobody takes what is unsent
+        elif self._task is not None:
+            return  # no time runs for the sender; afterwards there is a new deadline
+        elif self._deadline > self._loop.time():
+            self._set_timer(self._deadline)
+        else:
+            log.info("connection timed out")
+            self.close()
+
+    # --- messages ----------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> None:
+        messages = self._frames.feed(data)
+        if messages:
+            self._task = self._loop.create_task(self._answer_all(messages))
+        self._watch(begins=bool(messages))
+
+    async def _answer_all(self, messages: Sequence[bytes | TooLong]) -> None:
+        try:
+            for message in messages:
+                await self._answer(message)
+                if self._server.is_stopping or self._is_lost:
+                    self._has_ended, self._ahead = True, b""
+                    break
+        finally:
+            self._task = None
+            self._end_if_over()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._is_lost:
+            return
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
+            self._take(data)
+        if self._task is None and self._has_ended:
+            self.close()
+        elif self._task is None:
+            self._watch()
+            self._transport.resume_reading()
 
     async def _answer(self, message: bytes | TooLong) -> None:
         answer = (
             self._refused(message) if isinstance(message, TooLong) else await self._taken(message)
         )
-        if answer is None:
+        if answer is None or self._is_lost:
             return
-        self._writer.write(framed(answer))
-        if not self._writer.transport.get_write_buffer_size():
-            return  # the operating system took it all
+        self._transport.write(framed(answer))
+        if self._writable is None:
+            return
         try:
             async with asyncio.timeout(self._limits.answer_s):
-                await self._writer.drain()
+                await self._writable
         except TimeoutError:
-            self._writer.transport.abort()  # closing would wait for the same peer
-            raise
+            log.info("connection timed out")
+            self._transport.abort()  # closing would wait for the same peer
+            self._is_lost = True
 
     async def _taken(self, message: bytes) -> bytes | None:
         try:
@@ -385,9 +478,9 @@ class _Connection:
         return acknowledgement.answer(peek(message.head), error)
 
 
-def _keep_alive(writer: asyncio.StreamWriter) -> None:
+def _keep_alive(transport: asyncio.BaseTransport) -> None:
     """Let the operating system find out that a silent sender is gone."""
-    connection = writer.get_extra_info("socket")
+    connection = transport.get_extra_info("socket")
     if connection is not None:
         with suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

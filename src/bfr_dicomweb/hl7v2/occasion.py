@@ -24,7 +24,7 @@ class Occasion:
         said: MSH-7; when it was received if that is no time.
     """
 
-    __slots__ = ("_latest", "message", "received", "said", "sender", "type", "zone")
+    __slots__ = ("message", "received", "said", "sender", "type", "zone")
 
     def __init__(self, message: Message, sender: Sender, received: str) -> None:
         self.message = message
@@ -33,7 +33,6 @@ class Occasion:
         self.type = message.type
         stated = message.time.strip()
         self.zone: tzinfo = fields.offset_of(stated) or sender.timezone
-        self._latest = _later(received)
         self.said = fields.time_or_none(stated, self.zone) or received
 
     def time(self, segment: Segment, n: int) -> str:
@@ -62,7 +61,8 @@ class Occasion:
 
     def settled(self, time: str) -> tuple[str, str]:
         """The time at which something counts, and the one that was claimed if that is to come."""
-        return (time, "") if time <= self._latest else (self.received, time)
+        is_past = time <= self.received or time <= _later(self.received)
+        return (time, "") if is_past else (self.received, time)
 
     def performer(self, order_control: str = "") -> tuple[str, Party | None]:
         """Who performs the exams that it tells of: key and unit; ("", None) for a placer.

@@ -79,9 +79,7 @@ async def by_uids(conn: Connection, study_instance_uids: Collection[str]) -> lis
     return await _read(conn, await rows(conn, sql, (sorted(study_instance_uids),)))
 
 
-async def ids_of_uids(
-    conn: Connection, study_instance_uids: Collection[str]
-) -> dict[str, int]:
+async def ids_of_uids(conn: Connection, study_instance_uids: Collection[str]) -> dict[str, int]:
     """Of those of these studies that are stored, without reading what they are."""
     if not study_instance_uids:
         return {}
@@ -143,7 +141,7 @@ async def of_patients(
 
 def is_of(study: Attributes, known_as: Collection[Identifier]) -> bool:
     """Whether the study's patient has one of these identifiers."""
-    return any(_match(one, other) for one in patient_identifiers(study) for other in known_as)
+    return any(is_same(one, other) for one in patient_identifiers(study) for other in known_as)
 
 
 def patient_identifiers(study: Attributes) -> set[Identifier]:
@@ -164,7 +162,8 @@ def _identifier(item: Attributes) -> Identifier:
     return identifiers.of_patient(matching.normal_text(first_text(item, _PATIENT_ID)), system)
 
 
-def _match(one: Identifier, other: Identifier) -> bool:
+def is_same(one: Identifier, other: Identifier) -> bool:
+    """Whether two identifiers can be of one person: an identity number is, whoever wrote it."""
     if one.value == other.value and ("" in (one.system, other.system) or one == other):
         return True
     numbers = identity_numbers.variants(one.value)

@@ -268,6 +268,7 @@ _WALK: Final = (
     " FROM workitem_value m CROSS JOIN workitem w LEFT JOIN change c ON c.number = w.id"
     f" WHERE w.id = m.workitem_id AND m.path = '{MODIFIED}'"
 )
+_FEW: Final = 1000
 _NO_PUNCTUATION: Final = str.maketrans("", "", "-:TZ")
 
 
@@ -296,6 +297,8 @@ async def walk(
     labels: Collection[str] | None = None,
 ) -> list[WorkitemRow]:
     """By modification; None narrows nothing, an empty collection leaves nothing."""
+    if labels is not None and ids is None:
+        ids = await _few_with(conn, labels)
     if any(given is not None and not given for given in (ids, states, labels)):
         return []
     parameters: list[Any] = []
@@ -327,6 +330,16 @@ async def walk(
         WorkitemRow(key, uid, change, Workitem(orjson.loads(body), transaction), _iso(at), us or 0)
         for key, uid, _, transaction, change, body, at, us in found
     ]
+
+
+async def _few_with(conn: Connection, labels: Collection[str]) -> set[int] | None:
+    """The workitems of small worklists, which a walk would hardly ever meet; None: it would."""
+    found = await rows(
+        conn,
+        "SELECT workitem_id FROM workitem_value WHERE path = ?1 AND value IN (?2::text[]) LIMIT ?3",
+        (LABEL, sorted(labels), _FEW + 1),
+    )
+    return {key for (key,) in found} if len(found) <= _FEW else None
 
 
 def _iso(at: str) -> str:

@@ -8,6 +8,7 @@ UID that several exams share) is said of each exam that it fits.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from bfr_dicomweb.orders.events import Event, Kind, ReportStatus
@@ -108,14 +109,18 @@ def _stage(event: Event) -> int:
 
 def aliases_of(event: Event) -> tuple[Alias, ...]:
     """All by which its exam, its order and its report are known: sorted, each once."""
-    named = list(event.aliases)
+    named = event.aliases
     if event.report is not None:
         numbers = (event.report.identifier, event.report.parent)
-        named += [Alias(AliasKind.REPORT, "", number) for number in numbers if number]
+        named += tuple([Alias(AliasKind.REPORT, "", number) for number in numbers if number])
+    # Nothing ties it to anything: it stands for itself.
+    return _sorted(named) or (Alias(AliasKind.REPORT, "", event.digest),)
+
+
+# The events of an exam name it alike, and each is gone through with every new one.
+@lru_cache(maxsize=8192)
+def _sorted(named: tuple[Alias, ...]) -> tuple[Alias, ...]:
     found = {_place(alias): alias for alias in map(_normalised, named) if alias.value}
-    if not found:
-        # Nothing ties it to anything: it stands for itself.
-        return (Alias(AliasKind.REPORT, "", event.digest),)
     return tuple([found[place] for place in sorted(found)])
 
 

@@ -67,9 +67,7 @@ def keys_of(
     uid = scheduled_steps.study_instance_uid(exam, patient_id)
     if uid and not exam.values(AliasKind.STUDY):
         aliases = (*aliases, Alias(AliasKind.STUDY, DICOM_UID, uid))
-    return ExamKeys(
-        exam_id, aliases, patient, facts.modality, tuple(sorted(times)), exam.performer
-    )
+    return ExamKeys(exam_id, aliases, patient, facts.modality, tuple(sorted(times)), exam.performer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from bfr_dicomweb.orders.composing import LOCAL
@@ -41,6 +42,8 @@ def starts(exam: Exam) -> str:
     return local_text(facts.scheduled_start)
 
 
+# each message about an exam tells of the same appointment
+@lru_cache(maxsize=8192)
 def local_text(time: str) -> str:
     """A time of UTC as Swedish clocks show it, of one width; "" at the ends of the calendar."""
     try:

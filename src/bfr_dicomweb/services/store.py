@@ -59,6 +59,8 @@ PIECE_BYTES: Final = 1 << 18
 IN_FLIGHT: Final = 32
 GROUP_SIZE: Final = 250
 THREADS: Final = 4
+# The file and the folder of an object that is alone.
+FLUSHERS: Final = 2
 UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 log = structlog.get_logger()
@@ -105,6 +107,7 @@ class _Candidate:
     findings: tuple[part10.Finding, ...]
     row: instances.PreparedInstance
     done: _Done
+    is_flushed: bool
 
 
 class Store:
@@ -121,11 +124,14 @@ class Store:
         self._blobs = blobs
         self._max_object_bytes = max_object_bytes
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        self._flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="flush")
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._queue: asyncio.Queue[_Candidate] = asyncio.Queue()
         self._committer: asyncio.Task[None] | None = None
         self._settled: list[str] = []
         self._clashes: set[asyncio.Task[None]] = set()
+        # whose senders do nothing until they are stored
+        self._awaited: set[BlockingReceiving] = set()
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
@@ -144,6 +150,7 @@ class Store:
         await self._run(self._flush, [])
         await self._run(self._blobs.close)
         self._threads.shutdown()
+        self._flushers.shutdown()
 
     def receive(self, *, study_instance_uid: str | None = None) -> "Receiving":
         """Begin to receive one object.
@@ -193,7 +200,7 @@ class Store:
             rows = [one.row for one in group]
             added = await self._index.transact(
                 partial(instances.add_instances, prepared=rows),
-                first=partial(self._flush, [one.staged.key for one in group]),
+                first=partial(self._flush, [one.staged.key for one in group if not one.is_flushed]),
             )
         except Exception as error:  # the border between one object's fate and another's
             await self._after_failure(group, error)
@@ -282,6 +289,7 @@ class _Incoming:
         self._expected = expected
         self._presumed = presumed
         self._staged: Staged | None = None
+        self._flushing: list[concurrent.futures.Future[None]] = []
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> Staged:
         if self._staged is None:
@@ -291,32 +299,63 @@ class _Incoming:
 
     def discard(self) -> None:
         if self._staged is not None:
+            concurrent.futures.wait(self._flushing)
             self._staged.discard()
+            self._store._blobs.withdraw([self._staged.key])
 
     def end(
-        self, rest: Sequence[bytes | memoryview], done: "_Done", error: ArchiveError | None
+        self,
+        rest: Sequence[bytes | memoryview],
+        done: "_Done",
+        error: ArchiveError | None,
+        *,
+        is_alone: bool = False,
     ) -> "_Candidate | StoreResult":
-        """The last bytes to the disk, read the header, flush, make the row."""
+        """The last bytes to the disk, read the header, flush, make the row.
+
+        Args:
+            is_alone: Nobody shares the flush of the folder, which then goes on beside that of the
+                file, while the header is read.
+        """
         header: part10.Header | None = None
         try:
             if error is not None:
                 raise error
             staged = self.write(rest)
+            # what turns out to be no object of ours is withdrawn
+            self._store._blobs.place(staged)
+            if is_alone:
+                self._flush_beside(staged)
             header = self._read(staged, rest)
             ref, sop_class_uid = identify(header, self._expected)
             header = coercion.completed(header, self._presumed)
-            digest = staged.seal()
             new = new_instance(
-                header, ref, sop_class_uid, key=staged.key, size=staged.size_bytes, digest=digest
+                header,
+                ref,
+                sop_class_uid,
+                key=staged.key,
+                size=staged.size_bytes,
+                digest=staged.digest,
             )
             row = instances.prepare(new)
-            self._store._blobs.place(staged)
+            self._flush(staged)
         except BaseException as problem:
             self.discard()
             if isinstance(problem, ArchiveError):
                 return _refused(header, problem)
             raise
-        return _Candidate(staged, ref, sop_class_uid, new.findings, row, done)
+        return _Candidate(staged, ref, sop_class_uid, new.findings, row, done, is_alone)
+
+    def _flush_beside(self, staged: Staged) -> None:
+        submit = self._store._flushers.submit
+        flush = self._store._blobs.flush
+        self._flushing = [submit(staged.seal), submit(flush, [staged.key])]
+
+    def _flush(self, staged: Staged) -> None:
+        if not self._flushing:
+            staged.seal()
+        for flushed in self._flushing:
+            flushed.result()
 
     def _read(self, staged: Staged, rest: Sequence[bytes | memoryview]) -> part10.Header:
         default = self._presumed.character_set
@@ -440,8 +479,12 @@ class BlockingReceiving:
             return self._done
         self._error = self._error or self._store._too_large(self._received)
         done = self._done = concurrent.futures.Future[StoreResult]()
+        awaited = self._store._awaited
+        is_alone = not awaited
+        awaited.add(self)
+        done.add_done_callback(lambda _: awaited.discard(self))
         try:
-            ended = self._incoming.end(self._buffer, done, self._error)
+            ended = self._incoming.end(self._buffer, done, self._error, is_alone=is_alone)
             if isinstance(ended, StoreResult):
                 done.set_result(ended)
             else:

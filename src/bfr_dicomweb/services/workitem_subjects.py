@@ -107,16 +107,13 @@ async def _roots(index: Index, patients: Collection[Identifier]) -> dict[Identif
     """Whose each identifier is; not of who may be two persons."""
     if not patients:
         return {}
-    asked = [(one.system or None, one.value) for one in patients]
-    rows = await timeline.patients_identified(index, asked)
+    rows = await timeline.patients_identified(index, [(None, one.value) for one in patients])
     found: dict[Identifier, int] = {}
     for one in patients:
         roots = {
             row.root_id
             for row in rows
-            if any(
-                one.value == own.value and one.system in ("", own.system) for own in row.identifiers
-            )
+            if any(study_rows.is_same(one, own) for own in row.identifiers)
         }
         if len(roots) == 1:
             found[one] = roots.pop()

@@ -1,6 +1,6 @@
 """Storing over DIMSE: this archive beside DCMTK's storescp and Orthanc, in one run on loopback.
 
-    python tests/benchmarks/dimse.py [--instances 200] [--only archive storescp] [--rounds 1]
+    python tests/benchmarks/dimse_storing.py [--instances 200] [--only archive] [--rounds 1]
 
 Every server gets the same objects from DCMTK's storescu, which sends PDUs of 16 KiB. What is
 printed is the rate and the server's CPU time for each object; that of storescp misses a child which
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,7 +77,7 @@ def archive(folder: Path) -> Iterator[Contender]:
 def storescp(folder: Path) -> Iterator[Contender]:
     port = free_port()
     command = ["storescp", "--fork", "-aet", AE_TITLE, "-od", str(folder), str(port)]
-    with _running(command, port) as process:
+    with started(command, port) as process:
         yield Contender("storescp", AE_TITLE, port, process.pid)
 
 
@@ -96,12 +96,12 @@ def orthanc(folder: Path) -> Iterator[Contender]:
         "RemoteAccessAllowed": False,
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
-    with _running([ORTHANC, str(folder / "orthanc.json")], port) as process:
+    with started([ORTHANC, str(folder / "orthanc.json")], port) as process:
         yield Contender("Orthanc", AE_TITLE, port, process.pid)
 
 
 @contextmanager
-def _running(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+def started(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -130,7 +130,8 @@ def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     total = sum(map(int, fields[11:15])) / TICKS
     for task in Path(f"/proc/{pid}/task").iterdir():
-        total += sum(cpu_s(int(child)) for child in (task / "children").read_text().split())
+        with suppress(FileNotFoundError):  # the thread, or a child, has ended meanwhile
+            total += sum(cpu_s(int(child)) for child in (task / "children").read_text().split())
     return total
 
 
