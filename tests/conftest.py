@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import sysconfig
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,13 @@ pytest_plugins = ("plugin_left_out",)
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 if "BFR_TEST_FUZZ_SECONDS" not in os.environ:
     hypothesis.settings.load_profile("repeatable")
+
+# pynetdicom installs programs of its own under the names of DCMTK's, and an activated environment
+# would put these first.
+_SCRIPTS = sysconfig.get_path("scripts")
+os.environ["PATH"] = os.pathsep.join(
+    folder for folder in os.get_exec_path() if Path(folder) != Path(_SCRIPTS)
+)
 
 _NUMBERS = itertools.count(1)
 
