@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bfr_dicomweb import following
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.dimse import scp
 from bfr_dicomweb.dimse.door import Door, Service
 from bfr_dicomweb.dimse.listening import Limits, Server
@@ -57,7 +58,7 @@ def served(
 
     url = index_url or f"sqlite:///{folder / 'catalogue.sqlite'}"
     archive = wait(Archive.open(index_url=url, data=folder / "data", reserve_bytes=reserve_bytes))
-    orders = Orders(archive.index)
+    orders = Orders(archive.index, Journal(folder / "data"))
     following.configure(orders)
     wait(orders.open())
     known = Peers(peers)

@@ -1,11 +1,14 @@
 """Messages about orders, given to the service that keeps them; a test names only what matters."""
 
 import itertools
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.statements import rows
 from bfr_dicomweb.orders.events import (
@@ -120,9 +123,9 @@ class Teller:
         raw: dict[str, Any] | None = None,
         **contents: Any,
     ) -> Applied:
-        number = await self.orders.keep(self.raw(**(raw or {})))
+        taken = await self.orders.take(self.raw(**(raw or {})))
         told = Contents(patient or of_patient(), events, **contents)
-        return await self.orders.apply(number, told, sender="RIS")
+        return await self.orders.apply(taken, told, sender="RIS")
 
     async def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         found = await self.index.ask(lambda conn: rows(conn, sql, parameters))
@@ -160,9 +163,10 @@ class Teller:
 
 @asynccontextmanager
 async def telling(index: Index, **how: Any) -> AsyncIterator[Teller]:
-    orders = Orders(index, **how)
-    await orders.open()
-    try:
-        yield Teller(index, orders)
-    finally:
-        await orders.close()
+    with tempfile.TemporaryDirectory() as folder:
+        orders = Orders(index, Journal(Path(folder)), **how)
+        await orders.open()
+        try:
+            yield Teller(index, orders)
+        finally:
+            await orders.close()

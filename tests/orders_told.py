@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.index import instances
 from bfr_dicomweb.index.changes import now_us
 from bfr_dicomweb.orders.events import Attachment, Contents, Demographics, Event, PatientFacts
@@ -60,7 +61,7 @@ class Registry:
 @asynccontextmanager
 async def opened(url: str, data: Path) -> AsyncIterator[Registry]:
     archive = await Archive.open(index_url=url, data=data)
-    orders = Orders(archive.index)
+    orders = Orders(archive.index, Journal(data))
     await orders.open()
     yield Registry(archive, orders)
     await orders.close()

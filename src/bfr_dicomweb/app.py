@@ -28,6 +28,7 @@ from uvicorn.supervisors import Multiprocess
 
 from bfr_dicomweb import following, logs, processes, tls
 from bfr_dicomweb import settings as settings_module
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.dicomweb import endpoints
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.errors import ArchiveError, NotFound, Unavailable
@@ -143,7 +144,7 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Archive, Orders]]:
     async with AsyncExitStack() as stack:
         archive = await open_archive(settings)
         stack.push_async_callback(archive.close)
-        orders = Orders(archive.index)
+        orders = Orders(archive.index, Journal(settings.data))
         following.configure(orders)
         await orders.open()
         stack.push_async_callback(orders.close)

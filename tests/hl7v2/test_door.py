@@ -1,10 +1,12 @@
 """The door: what is kept, what is applied, and who hears what of it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 import hl7_said
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.hl7v2 import exchange as exchanges
 from bfr_dicomweb.hl7v2.door import Door, handler
 from bfr_dicomweb.hl7v2.message import DEFAULT_LIMITS, Limits, parse
@@ -41,8 +43,8 @@ class Opened:
 
 
 @pytest.fixture
-async def opened(index: Index) -> AsyncIterator[Opened]:
-    orders = Orders(index)
+async def opened(index: Index, tmp_path: Path) -> AsyncIterator[Opened]:
+    orders = Orders(index, Journal(tmp_path))
     await orders.open()
     yield Opened(orders)
     await orders.close()

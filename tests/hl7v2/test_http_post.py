@@ -1,6 +1,7 @@
 """Messages by HTTP POST."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -8,6 +9,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 import hl7_said
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.hl7v2.door import Door
 from bfr_dicomweb.hl7v2.http_post import receive_message
 from bfr_dicomweb.hl7v2.message import Limits, parse
@@ -20,8 +22,8 @@ MERGE_OF_NOBODY = b"MSH|^~\\&|RIS|SU|BFR|VGR|20240108||ADT^A40^ADT_A39|C1|P|2.5"
 
 
 @pytest.fixture
-async def client(index: Index) -> AsyncIterator[httpx2.AsyncClient]:
-    orders = Orders(index)
+async def client(index: Index, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    orders = Orders(index, Journal(tmp_path))
     await orders.open()
     door = Door(orders, limits=Limits(message_bytes=100_000))
     border = Border(Router(routes=[Route("/hl7v2", receive_message, methods=["POST"])]))

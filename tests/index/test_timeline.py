@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 import orders_population
 import orders_said
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.index import instances, statements, study_rows
 from bfr_dicomweb.index.changes import now_us
 from bfr_dicomweb.index.engine import Index
@@ -66,8 +67,8 @@ class Teller:
 
 
 @pytest.fixture
-async def tell(index: Index) -> AsyncIterator[Teller]:
-    orders = Orders(index)
+async def tell(index: Index, tmp_path: Path) -> AsyncIterator[Teller]:
+    orders = Orders(index, Journal(tmp_path))
     await orders.open()
     yield Teller(orders)
     await orders.close()

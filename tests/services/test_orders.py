@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.errors import InvalidRequest, NotFound
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.orders.delays import Delay
@@ -55,6 +57,56 @@ async def test_a_message_that_somebody_is_at_work_on_is_not_unfinished(teller: T
     await teller.orders.keep(raw)
 
     assert await teller.orders.unfinished(before_us=raw.received_us) == []
+
+
+async def test_a_message_that_was_taken_is_in_the_catalogue_once_it_is_applied(
+    teller: Teller,
+) -> None:
+    taken = await teller.orders.take(teller.raw())
+    before = await teller.orders.messages()
+    await teller.orders.apply(taken, Contents(), sender="RIS")
+    stored = await teller.orders.message(taken.number)
+
+    assert stored is not None
+    assert (before, stored.state, stored.ack) == ([], "applied", "AA")
+
+
+async def test_a_message_that_was_taken_and_failed_is_in_the_catalogue(teller: Teller) -> None:
+    taken = await teller.orders.take(teller.raw())
+    await teller.orders.fail(taken, state="failed", ack="AE", error="no PID")
+    (stored,) = await teller.orders.messages()
+
+    assert (stored.number, stored.state, stored.error) == (taken.number, "failed", "no PID")
+
+
+async def test_a_message_that_a_dead_process_took_is_taken_over(
+    index: Index, teller: Teller, tmp_path: Path
+) -> None:
+    dead, raw = Orders(index, Journal(tmp_path)), teller.raw(body=b"MSH|\n\xe5\r\x00")
+    await dead.take(raw)
+    await dead.close()
+    heir = Orders(index, Journal(tmp_path))
+    await heir.open()
+    taken_over = await heir.take_over()
+    await heir.close()
+    (stored,) = await teller.orders.unfinished()
+
+    assert (taken_over, stored.body, stored.control_id) == (1, raw.body, raw.control_id)
+
+
+async def test_what_a_dead_process_committed_is_not_kept_again(
+    index: Index, teller: Teller, tmp_path: Path
+) -> None:
+    dead, raw = Orders(index, Journal(tmp_path)), teller.raw()
+    await dead.take(raw)
+    await teller.orders.keep(raw)  # committed, and the process dies before it can forget it
+    await dead.close()
+    heir = Orders(index, Journal(tmp_path))
+    await heir.open()
+    taken_over = await heir.take_over()
+    await heir.close()
+
+    assert taken_over == 0
 
 
 async def test_messages_are_found_by_state_sender_and_control_id(teller: Teller) -> None:
@@ -284,10 +336,10 @@ async def test_the_same_configuration_is_no_new_version(teller: Teller) -> None:
 
 
 async def test_another_process_sees_the_new_configuration(
-    teller: Teller, monkeypatch: pytest.MonkeyPatch
+    teller: Teller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bfr_dicomweb.services.orders.EXCHANGE_LOOK_S", 0.0)
-    other = Orders(teller.index)
+    other = Orders(teller.index, Journal(tmp_path))
     await other.exchange()
 
     version = await teller.orders.put_exchange("[senders]")

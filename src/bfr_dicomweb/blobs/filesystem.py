@@ -197,7 +197,7 @@ class FileBlobStore:
         for folder in sorted(self.staging.iterdir()) if self.staging.is_dir() else ():
             if folder == self._own or folder.name.startswith(".") or not folder.is_dir():
                 continue
-            lock = _try_lock(folder / "lock")
+            lock = try_lock(folder / "lock")
             if lock is None:
                 continue
             try:
@@ -259,7 +259,7 @@ class FileBlobStore:
         # out of sight of those who look for folders of the dead, until it is locked
         made = self.staging / f".{name}"
         made.mkdir(parents=True)
-        lock = _try_lock(made / "lock")
+        lock = try_lock(made / "lock")
         if lock is None:
             raise Unavailable("the staging folder of this process is locked by another")
         self._own, self._lock = made.rename(self.staging / name), lock
@@ -311,9 +311,9 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _try_lock(path: Path) -> int | None:
+def try_lock(path: Path, flags: int = os.O_CREAT | os.O_RDWR) -> int | None:
     """An flock on the file, or None when a living process holds it."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o640)
+    handle = os.open(path, flags, 0o640)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,8 +1,8 @@
 """From the bytes of a message to its acknowledgement, by whichever way it came.
 
-The bytes are kept before anything is made of them. AA is said only when what the message tells has
-been committed; when it could not be, the message waits in the archive to be read again, and the
-sender hears AE or AR.
+The bytes are written down before anything is made of them. AA is said only when what the message
+tells has been committed; when it could not be, the message waits in the archive to be read again,
+and the sender hears AE or AR.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from bfr_dicomweb.hl7v2.charsets import Charset
 from bfr_dicomweb.hl7v2.exchange import Exchange, Sender
 from bfr_dicomweb.hl7v2.message import DEFAULT_LIMITS, Designator, Header, Limits, parse, peek
 from bfr_dicomweb.orders.events import Contents, Notice
-from bfr_dicomweb.services.orders import Orders, RawMessage, StoredMessage
+from bfr_dicomweb.services.orders import Orders, RawMessage, StoredMessage, Taken
 
 NOT_KEPT: Final = "the message could not be kept now: try again"
 NOT_APPLIED: Final = "the message is kept and could not be applied now: try again"
@@ -76,13 +76,14 @@ class _Refused:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A kept message and what is needed to read it.
+    """A message that is written down, and what is needed to read it.
 
     Attributes:
+        message: Just taken, or the number of a kept one.
         profile: Version of the configuration with which it is read anew, None the first time.
     """
 
-    number: int
+    message: Taken | int
     body: bytes
     sender: Sender | _Refused
     arrival: Arrival
@@ -163,18 +164,19 @@ class Door:
     async def _take(
         self, data: bytes, header: Header, arrival: Arrival
     ) -> tuple[int, InvalidMessage | None]:
-        """The number under which the message is kept, 0 when it is not, and why it is not taken."""
+        """The number of the message, 0 when it has none yet, and why it is not applied."""
         try:
             version, exchange = await self._exchange_in_force()
             sender = _sender(exchange, header, arrival.peer_names)
-            number = await self._orders.keep(_raw(data, header, sender, version, arrival))
+            taken = await self._orders.take(_raw(data, header, sender, version, arrival))
         except ArchiveError as error:
             log.warning("message not kept", error=type(error).__name__)
             return 0, InvalidMessage(NOT_KEPT)
         except Exception as error:  # the border: everything else is a bug
             _log_bug(error, 0)
             return 0, InvalidMessage(NOT_KEPT)
-        return number, await self._finish(_Task(number, data, sender, arrival))
+        refusal = await self._finish(_Task(taken, data, sender, arrival))
+        return taken.number, refusal
 
     async def _finish(self, task: _Task) -> InvalidMessage | None:
         """Read and apply a kept message, or write down why that cannot be."""
@@ -184,7 +186,7 @@ class Door:
         else:
             refusal, notices = await self._apply(task, task.sender), ()
         if refusal is not None:
-            await self._mark(task.number, refusal, notices)
+            await self._mark(task, refusal, notices)
         return refusal
 
     async def _apply(self, task: _Task, sender: Sender) -> InvalidMessage | None:
@@ -199,10 +201,10 @@ class Door:
         except InvalidRequest as error:  # of an exam it is told and of no patient
             return InvalidMessage(str(error), code=101, segment="PID", field=3)
         except ArchiveError as error:
-            log.warning("message not applied", number=task.number, error=type(error).__name__)
+            log.warning("message not applied", number=_number(task), error=type(error).__name__)
             return InvalidMessage(NOT_APPLIED)
         except Exception as error:  # the border: everything else is a bug
-            _log_bug(error, task.number)
+            _log_bug(error, _number(task))
             return InvalidMessage(FAILED)
         return None
 
@@ -210,11 +212,11 @@ class Door:
         received_us = task.arrival.received_us
         if task.profile is None:
             await self._orders.apply(
-                task.number, contents, sender=sender.name, received_us=received_us
+                task.message, contents, sender=sender.name, received_us=received_us
             )
         else:
             await self._orders.replace(
-                task.number,
+                _number(task),
                 contents,
                 sender=sender.name,
                 received_us=received_us,
@@ -232,18 +234,18 @@ class Door:
         )
 
     async def _mark(
-        self, number: int, error: InvalidMessage, notices: tuple[Notice, ...] = ()
+        self, task: _Task, error: InvalidMessage, notices: tuple[Notice, ...] = ()
     ) -> None:
         code = acknowledgement.code_of(error)
         state = "refused" if error.rejected else "failed"
         try:
             await self._orders.fail(
-                number, state=state, ack=code, error=str(error), notices=notices
+                task.message, state=state, ack=code, error=str(error), notices=notices
             )
         except ArchiveError as failure:  # it stays as kept, and will be read again
-            log.warning("message not marked", number=number, error=type(failure).__name__)
+            log.warning("message not marked", number=_number(task), error=type(failure).__name__)
         except Exception as failure:  # the border: everything else is a bug
-            _log_bug(failure, number)
+            _log_bug(failure, _number(task))
 
     async def _exchange_in_force(self) -> tuple[int, Exchange]:
         version, text = await self._orders.exchange()
@@ -327,6 +329,10 @@ def _charset_notice(charset: Charset, sender: Sender) -> tuple[Notice, ...]:
         return ()
     detail = f"MSH-18 of {sender.name} is {charset.how}; the text was read as {charset.codec}"
     return (Notice("charset-wrong", detail, "low"),)
+
+
+def _number(task: _Task) -> int:
+    return task.message if isinstance(task.message, int) else task.message.number
 
 
 def _log_bug(error: Exception, number: int) -> None:

@@ -14,10 +14,11 @@ log = structlog.get_logger("hl7v2")
 
 
 async def recover(door: Door, orders: Orders) -> int:
-    """Take over what is kept and was never read, because its process died; gives how many.
+    """Take over what was written down and never read, because its process died; gives how many.
 
     Their senders were not answered and may send them again, which then changes nothing.
     """
+    await orders.take_over()
     after = recovered = 0
     while found := await orders.unfinished(after=after, limit=PAGE):
         for message in found:

@@ -34,6 +34,10 @@ class RawMessage:
     profile: int
     received_us: int
 
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.body).digest()
+
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
@@ -98,21 +102,26 @@ _SEEN: Final = """
 """
 
 
-def keep(turn: Turn, messages: Sequence[RawMessage]) -> list[int]:
-    """Write them down; gives their numbers."""
+def keep(
+    turn: Turn, messages: Sequence[RawMessage], *, state: str = KEPT, ack: str = ""
+) -> list[int]:
+    """Write them down; gives their numbers.
+
+    Args:
+        state: APPLIED, with an `ack`, where what they say is written in the same turn.
+    """
     numbers, written = [], []
     for one in messages:
         number = turn.number()
         turn.tell_as(number, MESSAGE_RECEIVED, f"message/{number}")
         numbers.append(number)
-        digest = hashlib.sha256(one.body).digest()
         # A database's text has no NUL. The body keeps it.
         texts = [
             text.replace("\0", "\ufffd")
             for text in (one.door, one.sender, one.control_id, one.type, one.version, one.charset)
         ]
         written.append(
-            (number, one.received_us, *texts, KEPT, "", "", one.profile, digest, one.body)
+            (number, one.received_us, *texts, state, ack, "", one.profile, one.digest, one.body)
         )
     turn.script.add(_INSERT, written)
     return numbers
@@ -143,6 +152,18 @@ def attach(turn: Turn, attachments: Sequence[tuple[Attachment, bytes]]) -> None:
 async def standings(conn: Connection, numbers: Sequence[int]) -> dict[int, Standing]:
     found = await rows(conn, _STANDINGS, (list(numbers),))
     return {row[0]: Standing(*row[1:]) for row in map(tuple, found)}
+
+
+_THERE: Final = """
+    SELECT 1 FROM message WHERE sender = ?1 AND control_id = ?2 AND received_us = ?3
+        AND digest = ?4 LIMIT 1
+"""
+
+
+async def is_there(conn: Connection, message: RawMessage) -> bool:
+    """Whether this very arrival has been written down."""
+    asked = (message.sender, message.control_id, message.received_us, message.digest)
+    return await row(conn, _THERE, asked) is not None
 
 
 async def find(conn: Connection, number: int) -> StoredMessage | None:

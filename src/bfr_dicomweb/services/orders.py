@@ -1,20 +1,23 @@
-"""Messages about orders, exams and reports: kept, then read and applied, in two commits.
+"""Messages about orders, exams and reports: taken as they came, then read and applied.
 
-A door gives the raw bytes to `keep`, reads them, and gives what they say to `apply`, or to `fail`
-why it cannot; only then may it answer. What many callers give at the same time is committed
-together, and the disk is waited for once, at the second commit.
+A door gives the raw bytes to `take`, reads them, and gives what they say to `apply`, or to `fail`
+why it cannot; only then may it answer. The message and what it says are committed together, with
+those of other callers that come at the same time; until then the bytes stand in the journal.
+`keep` is for who has to have a message in the catalogue before it is read.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Final
 
+import orjson
 import structlog
 
+from bfr_dicomweb.blobs.journal import Journal, Place
 from bfr_dicomweb.errors import ArchiveError, InvalidRequest, NotFound, Unavailable
 from bfr_dicomweb.index import exchange, findings, messages, outbox, patients, study_links
 from bfr_dicomweb.index import orders as order_rows
@@ -82,22 +85,41 @@ Router = Callable[[News], Iterable[tuple[str, str, bytes]]]
 
 
 @dataclass(slots=True)
+class Taken:
+    """A message that is written down.
+
+    Attributes:
+        number: Its number in the catalogue; 0 as long as it stands in the journal only.
+    """
+
+    message: RawMessage
+    place: Place | None = None
+    number: int = 0
+
+
+@dataclass(slots=True)
 class _Job:
-    """Something that a caller waits for to be committed."""
+    """Something that a caller waits for to be committed.
+
+    Attributes:
+        taken: The message, where it is not yet in the catalogue.
+        number: That of the message; 0 as long as it has none.
+    """
 
     done: "asyncio.Future[Any]"
+    taken: Taken | None
+    number: int
 
 
 @dataclass(slots=True)
 class _Keep(_Job):
-    message: RawMessage
+    pass
 
 
 @dataclass(slots=True)
 class _Reading(_Job):
     """What a message says. `anew`: whatever it was taken to say before counts no more."""
 
-    number: int
     contents: Contents
     events: tuple[order_rows.NewEvent, ...]
     sender: str
@@ -108,7 +130,6 @@ class _Reading(_Job):
 
 @dataclass(slots=True)
 class _Failure(_Job):
-    number: int
     state: str
     ack: str
     error: str
@@ -127,6 +148,7 @@ class Orders:
     """The way in for messages, for one process.
 
     Args:
+        journal: Where messages stand until they are committed.
         delay_of: How long after which status a performer's images are to come.
         router: Who is told of news, and what.
     """
@@ -134,11 +156,13 @@ class Orders:
     def __init__(
         self,
         index: Index,
+        journal: Journal,
         *,
         delay_of: Callable[[str], Delay] = _no_delay,
         router: Router | None = None,
     ) -> None:
         self._index = index
+        self._journal = journal
         self._delay_of = delay_of
         self._router = router
         self._is_heard: Callable[[], bool] = _always
@@ -175,19 +199,42 @@ class Orders:
         self._arrived.set()
         if self._committer is not None:
             await asyncio.gather(self._committer, return_exceptions=True)
+        self._journal.close()
+
+    async def take(self, message: RawMessage) -> Taken:
+        """Write a message down, as it is.
+
+        It outlives this process from then on; `apply` and `fail` make it durable, and nobody may be
+        answered before.
+
+        Raises:
+            StorageFull, Unavailable: It could not be written.
+        """
+        return Taken(message, self._journal.append(*_entry(message)))
+
+    async def take_over(self) -> int:
+        """Keep what dead processes took and did not commit; gives how many messages."""
+        count = 0
+        for left in self._journal.left_behind():
+            for entry in left.entries:
+                message = _message(entry)
+                if not await self._index.ask(partial(messages.is_there, message=message)):
+                    await self.keep(message)
+                    count += 1
+        return count
 
     async def keep(self, message: RawMessage) -> int:
-        """Write a message down, as it is; gives its number.
+        """Put a message into the catalogue, as it is; gives its number.
 
         It outlives this process from then on, and a power failure from the next commit of anything
-        else: `apply` and `fail` make it durable, and nobody may be answered before.
+        else.
         """
-        number: int = await self._commit(_Keep(_promise(), message))
+        number: int = await self._commit(_Keep(_promise(), Taken(message), 0))
         return number
 
     async def apply(
         self,
-        number: int,
+        message: Taken | int,
         contents: Contents,
         *,
         sender: str,
@@ -198,6 +245,7 @@ class Orders:
         To apply a message that has been applied changes nothing.
 
         Args:
+            message: Just taken, or the number of a kept one.
             sender: Whose name in our configuration it came under.
             received_us: When it came; None for what was said when it was kept.
 
@@ -205,7 +253,7 @@ class Orders:
             NotFound: No message has this number.
             InvalidRequest: It tells of an exam and of no patient.
         """
-        return await self._read(number, contents, sender, received_us)
+        return await self._read(message, contents, sender, received_us)
 
     async def replace(
         self,
@@ -224,21 +272,34 @@ class Orders:
         return await self._read(number, contents, sender, received_us, anew=True, profile=profile)
 
     async def _read(
-        self, number: int, contents: Contents, sender: str, received_us: int | None, **how: Any
+        self,
+        message: Taken | int,
+        contents: Contents,
+        sender: str,
+        received_us: int | None,
+        **how: Any,
     ) -> Applied:
         named = contents.patient is not None and any(o.value for o in contents.patient.identifiers)
         if contents.events and not named:
             raise InvalidRequest("what is told of an exam must name the patient")
         events = order_rows.prepare(contents.events)
-        reading = _Reading(_promise(), number, contents, events, sender, received_us, **how)
+        place = _place(message)
+        reading = _Reading(_promise(), *place, contents, events, sender, received_us, **how)
         applied: Applied = await self._commit(reading)
         return applied
 
     async def fail(
-        self, number: int, *, state: str, ack: str, error: str, notices: Sequence[Notice] = ()
+        self,
+        message: Taken | int,
+        *,
+        state: str,
+        ack: str,
+        error: str,
+        notices: Sequence[Notice] = (),
     ) -> None:
         """Remember why a message was not applied. `error` names no patient."""
-        await self._commit(_Failure(_promise(), number, state, ack, error, tuple(notices)))
+        place = _place(message)
+        await self._commit(_Failure(_promise(), *place, state, ack, error, tuple(notices)))
 
     async def message(self, number: int) -> StoredMessage | None:
         return await self._index.ask(partial(messages.find, number=number))
@@ -365,13 +426,23 @@ class Orders:
                     job.done.set_exception(error)
             return
         for job, result in zip(group, results, strict=True):
+            self._settle(job)
             if not job.done.done():
                 job.done.set_result(result)
 
+    def _settle(self, job: _Job) -> None:
+        """The catalogue has its message."""
+        taken = job.taken
+        if taken is not None:
+            taken.number = job.number
+            if taken.place is not None:
+                self._journal.forget(taken.place)
+
     async def _work(self, conn: Connection, group: Sequence[_Job]) -> list[Any]:
         turn = await Turn.take(conn)
-        keeps = [job.message for job in group if isinstance(job, _Keep)]
-        numbers = iter(messages.keep(turn, keeps))
+        _keep(turn, [job for job in group if not isinstance(job, _Reading)])
+        _keep(turn, [job for job in group if isinstance(job, _Reading)], messages.APPLIED, ACCEPTED)
+        await turn.flush()
         await _fail(turn, [job for job in group if isinstance(job, _Failure)])
         readings = [job for job in group if isinstance(job, _Reading)]
         applied = iter(await self._apply(turn, readings) if readings else ())
@@ -379,7 +450,7 @@ class Orders:
         results: list[Any] = []
         for job in group:
             if isinstance(job, _Keep):
-                results.append(next(numbers))
+                results.append(job.number)
             else:
                 results.append(next(applied) if isinstance(job, _Reading) else None)
         return results
@@ -388,6 +459,9 @@ class Orders:
 
     async def _apply(self, turn: Turn, readings: Sequence[_Reading]) -> list[Applied]:
         standings = await messages.standings(turn.conn, [one.number for one in readings])
+        for one in readings:
+            if one.taken is not None:  # in this turn, beforehand
+                standings[one.number] = replace(standings[one.number], state=messages.KEPT, ack="")
         due: dict[int, _Reading] = {}
         for one in readings:
             if one.number not in standings:
@@ -425,7 +499,8 @@ class Orders:
         self._parties.note(turn, chain.from_iterable(parties_of(one.contents) for one in due))
         _keep_attachments(turn, due)
         await _state_notices(turn, due, standings, resolved, result)
-        messages.mark(turn, [(one.number, messages.APPLIED, ACCEPTED, "") for one in due])
+        kept = [one.number for one in due if one.taken is None]
+        messages.mark(turn, [(number, messages.APPLIED, ACCEPTED, "") for number in kept])
         _mark_senders(turn, due)
         await self._tell(turn, result)
         await _follow_up(turn, result)
@@ -459,6 +534,34 @@ class Orders:
 
 def _promise() -> "asyncio.Future[Any]":
     return asyncio.get_running_loop().create_future()
+
+
+def _place(message: Taken | int) -> tuple[Taken | None, int]:
+    if isinstance(message, int):
+        return None, message
+    return (None, message.number) if message.number else (message, 0)
+
+
+def _keep(turn: Turn, jobs: Sequence[_Job], state: str = messages.KEPT, ack: str = "") -> None:
+    """Put those messages that are not in the catalogue there."""
+    new = [(job, job.taken.message) for job in jobs if job.taken is not None]
+    numbers = messages.keep(turn, [message for _, message in new], state=state, ack=ack)
+    for (job, _), number in zip(new, numbers, strict=True):
+        job.number = number
+
+
+def _entry(message: RawMessage) -> tuple[bytes, bytes]:
+    """As the journal has it: a line of what was said of it, then the message."""
+    said = [getattr(message, name) for name in _SAID]
+    return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE), message.body
+
+
+def _message(entry: bytes) -> RawMessage:
+    said, _, body = entry.partition(b"\n")
+    return RawMessage(**dict(zip(_SAID, orjson.loads(said), strict=True)), body=body)
+
+
+_SAID: Final = tuple(field.name for field in fields(RawMessage) if field.name != "body")
 
 
 def _told(one: _Reading, resolved: patients.Resolved) -> list[order_rows.ToldEvent]:
