@@ -213,6 +213,16 @@ def test_who_may_store_only_is_sent_nothing(archive: Served) -> None:
     assert (given.scu_role, given.scp_role) == (True, False)
 
 
+def test_of_a_context_that_is_refused_no_roles_are_told(archive: Served) -> None:
+    role = build_role(CT, scu_role=True, scp_role=True)
+    asked = ((CT, [IMPLICIT]), (VERIFICATION, [IMPLICIT]))
+
+    association = associated(archive, "ECHO_ONLY", *asked, items=(role,))
+
+    assert results(association) == {CT: 1, VERIFICATION: 0}
+    assert association.acceptor.role_selection == {}
+
+
 # --- extended negotiation ------------------------------------------------------------------------
 
 

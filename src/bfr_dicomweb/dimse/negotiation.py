@@ -252,7 +252,8 @@ def agree(
         offered = offer.find(sop_class, storage=sop_class in storage)
         wanted = roles.get(sop_class)
         given = _given(offered, wanted, peer)
-        if wanted is not None and offered is not None:
+        # where neither role is left the context is refused, and there is nothing to say of roles
+        if wanted is not None and (given.scu or given.scp):
             answered[sop_class] = given
         contexts.append(_answer(context, offered, given))
     return Agreed(tuple(contexts), answered)
