@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import shutil
-import sysconfig
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import hypothesis
 import pytest
 
 import postgresql_server
+import search_path
 from bfr_dicomweb.index.engine import Index
 from shared_data import COMPLETE
 
@@ -25,12 +25,7 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 if "BFR_TEST_FUZZ_SECONDS" not in os.environ:
     hypothesis.settings.load_profile("repeatable")
 
-# pynetdicom installs programs of its own under the names of DCMTK's, and an activated environment
-# would put these first.
-_SCRIPTS = sysconfig.get_path("scripts")
-os.environ["PATH"] = os.pathsep.join(
-    folder for folder in os.get_exec_path() if Path(folder) != Path(_SCRIPTS)
-)
+search_path.leave_out_environment()
 
 _NUMBERS = itertools.count(1)
 

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+import search_path
 from live import Live, free_port, is_listened_on
 from objects import a_dataset, uid, written
 
@@ -35,6 +36,7 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 ORTHANC: Final = "/usr/sbin/Orthanc"
 AE_TITLE: Final = "BENCH"
 # The end of a message would wait for the acknowledgement of its beginning.
+search_path.leave_out_environment()
 ENVIRONMENT: Final = {**os.environ, "TCP_NODELAY": "1"}
 MIB: Final = 1 << 20
 LARGE_FRAMES: Final = 200
