@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from bfr_dicomweb.dicomweb import endpoints
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.dimse.c_find import MODELS, STUDY_ROOT
+from bfr_dicomweb.services.change_feed import ChangeFeed
 from bfr_dicomweb.services.event_channels import EventChannels
 from dimse_served import AE_TITLE, Served
 
@@ -147,6 +148,7 @@ class Qido:
             archive.archive,
             archive.door.orders,
             EventChannels(archive.archive.index),
+            ChangeFeed(archive.archive.index),
             root=endpoints.ROOT,
             max_results=10_000,
         )

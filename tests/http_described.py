@@ -20,6 +20,8 @@ TEMPLATES = [
 def deviation(response: httpx2.Response) -> str | None:
     """How the answer deviates from its description; None when it does not."""
     request = response.request
+    if "access-control-request-method" in request.headers:
+        return None  # the border answers it, for every path
     path = request.url.path
     operation = next(
         (
@@ -49,7 +51,7 @@ def _content_deviation(response: httpx2.Response, described: dict[str, Any]) -> 
         return f"a payload where none is described: {content_type}"
     name = content_type.split(";")[0].strip()
     names = {described_type.split(";")[0] for described_type in content}
-    compressed = any("compressed bulkdata" in described_type for described_type in content)
+    compressed = any("image/dicom-rle" in described_type for described_type in content)
     if name in names or (compressed and name.split("/")[0] in ("image", "video", "application")):
         return None
     return f"{content_type} is not described, only {sorted(names)}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.fileset import FileSet
 
 
@@ -16,3 +16,12 @@ def write_media(folder: Path, files: Sequence[bytes]) -> Path:
     media.write(folder)
     media._stage["t"].cleanup()  # else it is cleaned up later, with a warning
     return folder / "DICOMDIR"
+
+
+def read_media(dicomdir: Path) -> list[tuple[Path, Dataset]]:
+    """The files that a DICOMDIR lists, in its order, and what is in them."""
+    media = FileSet(dicomdir)
+    try:
+        return [(Path(one.path), one.load()) for one in media]
+    finally:
+        media._stage["t"].cleanup()

@@ -46,7 +46,9 @@ from bfr_dicomweb.hl7v2.message import Limits
 from bfr_dicomweb.http.border import Border
 from bfr_dicomweb.services import workitem_rules, worklist
 from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.change_feed import ChangeFeed
 from bfr_dicomweb.services.event_channels import EventChannels
+from bfr_dicomweb.services.instance_parts import PartLimits
 from bfr_dicomweb.services.orders import Orders
 from bfr_dicomweb.services.workitem_rules import Rule, WorkitemRules
 from bfr_dicomweb.settings import Settings, SettingsError
@@ -76,6 +78,7 @@ async def open_archive(settings: Settings) -> Archive:
             reserve_bytes=settings.reserve_bytes,
             max_object_bytes=settings.max_object_bytes,
             max_frame_bytes=settings.max_frame_bytes,
+            frame_cache_bytes=settings.frame_cache_bytes,
         )
     except ValueError as error:
         raise SettingsError(f"database_url: {error}") from None
@@ -252,6 +255,7 @@ async def _dispatching(parts: Parts) -> AsyncIterator[None]:
         to_peers,
         workitem_rules_of(parts.settings, parts.archive),
         parts.settings.workitem_days,
+        parts.settings.deleted_days,
     )
     dispatcher.start()
     await worklist.announce(index, worklist.RESTARTED)
@@ -282,14 +286,18 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Router) -> AsyncIterator[dict[str, Any]]:
-        async with _running(chosen, chosen.only) as parts, _event_channels(parts) as channels:
+        async with (
+            _running(chosen, chosen.only) as parts,
+            _event_channels(parts) as channels,
+            _change_feed(parts) as feed,
+        ):
             routes[:] = [
                 *endpoints.routes(),
                 Route("/hl7v2", http_post.receive_message, methods=["POST"]),
                 *fhir_routes.routes(parts.fhir),
             ]
             _spare_the_collector()
-            yield {"service": _service(parts, channels), "hl7v2": parts.door}
+            yield {"service": _service(parts, channels, feed), "hl7v2": parts.door}
 
     # a router and not an application: errors are the border's alone to answer
     router = Router(default=_not_found, redirect_slashes=False, lifespan=lifespan)
@@ -311,19 +319,35 @@ async def _event_channels(parts: Parts) -> AsyncIterator[EventChannels]:
         await channels.stop()
 
 
-def _service(parts: Parts, channels: EventChannels) -> Service:
+@asynccontextmanager
+async def _change_feed(parts: Parts) -> AsyncIterator[ChangeFeed]:
+    feed = ChangeFeed(parts.archive.index)
+    try:
+        yield feed
+    finally:
+        await feed.close()
+
+
+def _service(parts: Parts, channels: EventChannels, feed: ChangeFeed) -> Service:
     settings = parts.settings
     return Service(
         parts.archive,
         parts.orders,
         channels,
+        feed,
         root=endpoints.ROOT,
         public_url=settings.public_url,
         trust_forwarded=settings.trust_forwarded,
         max_results=settings.max_results,
         max_request_bytes=settings.max_request_bytes,
+        part_limits=PartLimits(
+            metadata_bytes=settings.max_metadata_bytes,
+            bulk_bytes=settings.max_bulk_bytes,
+            frame_bytes=settings.max_frame_bytes,
+        ),
         max_query_length=settings.max_query_length,
         viewer_url=settings.viewer_url,
+        allows_deletion=settings.allow_deletion,
     )
 
 

@@ -15,6 +15,7 @@ from bfr_dicomweb.hl7v2.sending import Courier
 from bfr_dicomweb.orders.events import Contents
 from bfr_dicomweb.services import (
     availability,
+    deletion,
     errands,
     linking,
     performed_steps,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from bfr_dicomweb.dimse.delivery import Deliveries
 
 INSTANCE_STORED: Final = "instance-stored"
+INSTANCE_DELETED: Final = "instance-deleted"
 WATCH_EVERY_S: Final = 5.0
 CLEAN_EVERY_S: Final = 600.0
 # Event reports that a subscriber has not fetched for so long are forgotten.
@@ -52,6 +54,7 @@ class Following:
         deliveries: None when this archive calls no DICOM application entities.
         rules: By which workitems are made.
         workitem_days: After which workitems that are over are deleted.
+        deleted_days: After which the bytes of what was deleted are removed.
     """
 
     def __init__(
@@ -62,7 +65,10 @@ class Following:
         deliveries: "Deliveries | None" = None,
         rules: WorkitemRules | None = None,
         workitem_days: float = 30.0,
+        deleted_days: float = 30.0,
     ) -> None:
+        self._archive = archive
+        self._deleted_days = deleted_days
         self._index = archive.index
         self._rules = rules
         self._workitem_days = workitem_days
@@ -91,6 +97,7 @@ class Following:
                 Chore("performed-steps", RECOVER_EVERY_S, self._recover_steps),
                 Chore("undelivered", WATCH_EVERY_S, self._watch_receivers),
                 Chore("ended workitems", CLEAN_EVERY_S, self._delete_ended_workitems),
+                Chore("deleted bytes", WATCH_EVERY_S, self._clean_deleted),
                 *(deliveries.chores if deliveries is not None else ()),
             ),
         )
@@ -107,7 +114,8 @@ class Following:
         self._writer.close()
 
     async def _link(self, changes: Sequence[Followed]) -> None:
-        studies = {one.study_instance_uid for one in changes if one.what == INSTANCE_STORED}
+        moved = (INSTANCE_STORED, INSTANCE_DELETED)
+        studies = {one.study_instance_uid for one in changes if one.what in moved}
         if studies:
             await linking.link(self._index, sorted(studies))
 
@@ -197,6 +205,9 @@ class Following:
     async def _delete_ended_workitems(self) -> None:
         await worklist.delete_ended(self._index, after_days=self._workitem_days)
         await worklist.forget_events(self._index, after_days=EVENT_DAYS)
+
+    async def _clean_deleted(self) -> None:
+        await deletion.clean(self._archive, after_days=self._deleted_days)
 
     async def _watch_images(self) -> None:
         await watching.raise_overdue(self._index)

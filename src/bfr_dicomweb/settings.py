@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     max_request_bytes: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Largest request payload; no limit by default."
     )
+    max_metadata_bytes: Annotated[int, Field(ge=1)] = Field(
+        32 << 20, description="Most metadata of one request that stores it apart from bulk data."
+    )
+    max_bulk_bytes: Annotated[int, Field(ge=1)] = Field(
+        16 << 30, description="Most bulk data of such a request; it is kept on disk meanwhile."
+    )
     max_object_bytes: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Largest object that is stored; no limit by default."
     )
@@ -79,6 +85,9 @@ class Settings(BaseSettings):
     )
     max_frame_bytes: Annotated[int, Field(ge=1)] = Field(
         1 << 30, description="Largest decoded frame."
+    )
+    frame_cache_bytes: Annotated[int, Field(ge=0)] = Field(
+        64 << 20, description="Memory of each process for frames that it has decoded or encoded."
     )
     exchange: Path | None = Field(
         None,
@@ -123,6 +132,10 @@ class Settings(BaseSettings):
     )
     workitem_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days after which workitems that are over are deleted."
+    )
+    allow_deletion: bool = Field(False, description="Take DELETE of studies, series and instances.")
+    deleted_days: Annotated[float, Field(ge=0)] = Field(
+        30.0, description="Days after which the bytes of what was deleted are removed."
     )
     viewer_url: str | None = Field(
         None, description="URL of a viewer, to which /IHEInvokeImageDisplay leads."

@@ -157,6 +157,9 @@ def pydicom_dataset(file: bytes) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(io.BytesIO(file))
+        if "EncapsulatedDocumentLength" in dataset:  # pydicom leaves the padding on
+            length = dataset.EncapsulatedDocumentLength
+            dataset.EncapsulatedDocument = dataset.EncapsulatedDocument[:length]
         list(as_pydicom_reads(dataset))
         return dataset
 

@@ -3,6 +3,7 @@
 import mmap
 import struct
 import subprocess
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from shutil import which
@@ -29,10 +30,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bfr_dicomweb.dicom import pixels
 from bfr_dicomweb.dicom.part10 import read_header
-from bfr_dicomweb.dicom.pixels import PixelDescription
 from bfr_dicomweb.dicom.rewriting import CHUNK_BYTES, rewrite
+from bfr_dicomweb.dicom.transcoding import Conversion, convert_frame
 from bfr_dicomweb.errors import InvalidObject, NotAcceptable, UndecodablePixelData
 from shared_data import dicom_files
 
@@ -406,11 +406,12 @@ def test_frames_are_decoded_one_at_a_time() -> None:
     stored = encapsulated(ds, rle_frames(ds.PixelData), RLELossless)
     seen: list[int] = []
 
-    def decode(frame: bytes, description: PixelDescription) -> bytes:
-        seen.append(len(frame))
-        return pixels.decode_frame(frame, description)
+    def convert(frames: Iterable[bytes], conversion: Conversion, _path: str) -> Iterator[bytes]:
+        for frame in frames:
+            seen.append(len(frame))
+            yield convert_frame(frame, conversion)
 
-    result = rewrite(stored, read_header(stored), decode=decode)
+    result = rewrite(stored, read_header(stored), convert=convert)
     assert len(seen) == 1
     next(result.chunks)
     next(result.chunks)
@@ -498,7 +499,7 @@ def test_more_than_four_gigabytes_of_native_pixels_are_not_acceptable() -> None:
     ds.Rows = ds.Columns = 16384
     stored = encapsulated(ds, [b"\0\0"] * 8, RLELossless)
     with pytest.raises(NotAcceptable, match="too long"):
-        rewrite(stored, read_header(stored), decode=lambda _frame, _how: b"")
+        rewrite(stored, read_header(stored), convert=lambda _frames, _how, _path: iter([b""]))
 
 
 @settings(deadline=None, max_examples=150)

@@ -14,7 +14,7 @@ from bfr_dicomweb.dicom.transfer_syntaxes import (
     TRANSFER_SYNTAXES,
     TransferSyntax,
 )
-from bfr_dicomweb.dicomweb import conformance_statement, wado
+from bfr_dicomweb.dicomweb import conformance_statement, representations
 from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS, Endpoint
 from bfr_dicomweb.dicomweb.stow import FAILURE_REASON
 from bfr_dicomweb.index import answers, conditions
@@ -67,7 +67,7 @@ def test_check_is_content_with_what_was_just_written(
 @pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES, ids=lambda syntax: syntax.uid)
 def test_a_file_is_said_to_be_converted_when_it_is_offered(syntax: TransferSyntax) -> None:
     name = f"{syntax.name} (retired)" if syntax.retired else syntax.name
-    offers = wado._file_offers(syntax.uid, single=True)
+    offers = representations.file_offers(syntax.uid, single=True)
 
     offered = any(offer.transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN for offer in offers)
 

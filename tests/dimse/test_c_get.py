@@ -10,6 +10,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
 )
 from pynetdicom import build_context
 
@@ -101,11 +102,23 @@ def test_of_a_class_that_is_not_accepted_the_instances_fail(archive: Served) -> 
     assert (outcome.failed_uids, inbox.uids) == ([REPORT], IMAGES)
 
 
-def test_who_takes_only_compressed_images_gets_none_that_are_not(archive: Served) -> None:
+def test_who_takes_only_compressed_images_gets_them_without_loss(archive: Served) -> None:
+    inbox = Inbox()
     outcome = get(
         archive.port,
         keys("SERIES", SeriesInstanceUID=SERIES),
         contexts=[build_context(CTImageStorage, JPEG2000Lossless)],
+        inbox=inbox,
+    )
+    assert (outcome.status, inbox.uids) == (0, IMAGES)
+    assert {one.transfer_syntax_uid for one in inbox.objects} == {JPEG2000Lossless}
+
+
+def test_nothing_is_sent_in_a_syntax_that_cannot_be_made(archive: Served) -> None:
+    outcome = get(
+        archive.port,
+        keys("SERIES", SeriesInstanceUID=SERIES),
+        contexts=[build_context(CTImageStorage, JPEGBaseline8Bit)],
     )
     assert (outcome.status, outcome.failed_uids) == (0xA702, IMAGES)
     assert "no transfer syntax that can be made" in outcome.comment

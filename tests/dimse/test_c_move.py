@@ -5,7 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage, EnhancedSRStorage, ImplicitVRLittleEndian
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedSRStorage,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+)
 
 from bfr_dicomweb.dimse.peers import ANY, Peer, Permission
 from dimse_retrieved import (
@@ -212,17 +217,18 @@ def test_more_sop_classes_than_one_association_can_negotiate_need_several(
     assert (outcome.status, len(inbox.objects), inbox.associations) == (0, 100, 2)
 
 
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, JPEGLSLossless])
 def test_a_peer_is_sent_only_the_transfer_syntaxes_it_is_configured_for(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, syntax: str
 ) -> None:
-    peer = a_receiver(transfer_syntaxes=(ImplicitVRLittleEndian,))
+    peer = a_receiver(transfer_syntaxes=(syntax,))
     with (
-        served(tmp_path_factory.mktemp("implicit"), peers=(Peer(ANY), peer)) as archive,
+        served(tmp_path_factory.mktemp("only"), peers=(Peer(ANY), peer)) as archive,
         receiving(peer.port) as inbox,
     ):
         store(archive, [an_object(StudyInstanceUID=STUDY)])
         move(archive.port, keys("STUDY", StudyInstanceUID=STUDY))
-        assert [one.transfer_syntax_uid for one in inbox.objects] == [ImplicitVRLittleEndian]
+        assert [one.transfer_syntax_uid for one in inbox.objects] == [syntax]
 
 
 def test_many_instances_have_a_pending_response_now_and_then(archive: Served, inbox: Inbox) -> None:

@@ -64,7 +64,7 @@ class Samples:
 
         async def read() -> bytes:
             archive = self.archive.archive
-            content = await retrieve.as_explicit_little_endian(archive, stored, whole_answer=True)
+            content = await retrieve.as_file(archive, stored, whole_answer=True)
             return await archive.reader.whole(content)
 
         return self.archive.wait(read())

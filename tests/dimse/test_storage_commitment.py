@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when it 
 
 from dimse_peers import Entity, delivering, keep, listening, until
 from dimse_served import AE_TITLE, Served, served
-from objects import a_series, uid
+from objects import a_series, an_object, uid
 
 MODALITY, TABLET, LOST = "MODALITY", "TABLET", "LOST"
 
@@ -171,6 +171,20 @@ def test_nothing_is_promised_of_a_file_that_is_gone(archive: Served, modality: E
 
     _, result = request(archive, modality, referenced([lost_uid]))
 
+    assert [item.FailureReason for item in result.FailedSOPSequence] == [0x0110]
+
+
+def test_nothing_is_promised_to_who_was_refused_with_other_bytes(
+    archive: Served, modality: Entity
+) -> None:
+    uids = {"StudyInstanceUID": uid(), "SeriesInstanceUID": uid(), "SOPInstanceUID": uid()}
+    sent = [an_object(**uids), an_object(**uids, PatientID="other")]
+    with associated(archive, MODALITY, storage=True) as association:
+        taken = [association.send_c_store(dcmread(DicomBytesIO(one))).Status for one in sent]
+
+    _, result = request(archive, modality, referenced([uids["SOPInstanceUID"]]))
+
+    assert [status == 0x0000 for status in taken] == [True, False]
     assert [item.FailureReason for item in result.FailedSOPSequence] == [0x0110]
 
 

@@ -2,13 +2,10 @@
 
 import io
 from collections.abc import Callable, Sequence
-from email import message_from_bytes
-from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
-from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -18,6 +15,7 @@ from pydicom.uid import (
 )
 
 from objects import DICOM, a_cine, a_dataset, a_series, an_object, uid, written
+from retrieved import jpeg, parts_of, path_of, raw_parts
 
 Store = Callable[..., httpx2.Response]
 
@@ -26,36 +24,6 @@ OCTETS = "application/octet-stream"
 MULTI_OCTETS = f'multipart/related; type="{OCTETS}"'
 AS_STORED = {"Accept": f"{DICOM}; transfer-syntax=*"}
 PIXELS = np.arange(256, dtype="<u2").tobytes()
-
-
-def parts_of(response: httpx2.Response) -> list[tuple[Any, bytes]]:
-    """Headers and bytes of each part, read by the standard library."""
-    assert response.status_code in (200, 206), response.text
-    head = f"Content-Type: {response.headers['Content-Type']}\r\n\r\n".encode()
-    message = message_from_bytes(head + response.content)
-    payload: Any = message.get_payload()
-    return [(part, part.get_payload(decode=True)) for part in payload]
-
-
-def raw_parts(response: httpx2.Response) -> list[bytes]:
-    """The bytes of each part, cut at the boundary (the standard library alters line ends)."""
-    boundary = response.headers["Content-Type"].split("boundary=")[1].strip('"')
-    pieces = response.content.split(f"--{boundary}".encode())[1:-1]
-    return [piece.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n") for piece in pieces]
-
-
-def path_of(file: bytes) -> str:
-    dataset = dcmread(io.BytesIO(file), stop_before_pixels=True)
-    return (
-        f"/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}"
-        f"/instances/{dataset.SOPInstanceUID}"
-    )
-
-
-def jpeg(shade: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (16, 16), (shade, 255 - shade, 0)).save(file, "JPEG")
-    return file.getvalue()
 
 
 @pytest.fixture
@@ -144,7 +112,7 @@ class TestInstances:
     def test_a_transfer_syntax_that_cannot_be_made_is_406(
         self, client: httpx2.Client, image: str
     ) -> None:
-        accept = f"{DICOM}; transfer-syntax=1.2.840.10008.1.2.4.90"
+        accept = f"{DICOM}; transfer-syntax=1.2.840.10008.1.2.4.91"
         assert client.get(image, headers={"Accept": accept}).status_code == 406
 
     def test_no_accept_header_is_406(self, client: httpx2.Client, image: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.errors import (
     Conflict,
     DifferentDuplicate,
@@ -129,6 +130,8 @@ async def test_a_step_that_nobody_created_is_not_found(teller: Teller) -> None:
 
 DIES = """
 import asyncio, os, signal, sys
+from pathlib import Path
+from bfr_dicomweb.blobs.journal import Journal
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services import performed_steps
 from bfr_dicomweb.services.orders import Orders
@@ -140,7 +143,7 @@ class Dies(Orders):
 
 async def main():
     index = await Index.open(sys.argv[1])
-    orders = Dies(index)
+    orders = Dies(index, Journal(Path(sys.argv[2])))
     await orders.open()
     dataset = {made}().to_json_dict()
     await {call}
@@ -153,12 +156,12 @@ CALLS = {
 }
 
 
-async def killed(url: str, made: str) -> None:
+async def killed(url: str, made: str, folder: Path) -> None:
     """Another process that is killed after the first commit and before the second."""
     program = DIES.format(made=made, call=CALLS[made])
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-c", program, url],
+        [sys.executable, "-c", program, url, str(folder)],
         env={**os.environ, "PYTHONPATH": TESTS},
         capture_output=True,
         timeout=120,
@@ -168,9 +171,9 @@ async def killed(url: str, made: str) -> None:
 
 
 async def test_a_step_of_a_killed_process_is_told_of_its_exam_once(
-    teller: Teller, database_url: str
+    teller: Teller, database_url: str, tmp_path: Path
 ) -> None:
-    await killed(database_url, "a_step")
+    await killed(database_url, "a_step", tmp_path)
     before = await status(teller)
 
     recovered = [
@@ -181,10 +184,10 @@ async def test_a_step_of_a_killed_process_is_told_of_its_exam_once(
 
 
 async def test_an_end_of_a_killed_process_is_told_of_its_exam_later(
-    teller: Teller, database_url: str
+    teller: Teller, database_url: str, tmp_path: Path
 ) -> None:
     await create(teller)
-    await killed(database_url, "completed")
+    await killed(database_url, "completed", tmp_path)
 
     await performed_steps.recover(teller.index, teller.orders, grace_us=0)
 
@@ -198,8 +201,8 @@ class Interrupted(Orders):
         raise Unavailable("the catalogue was lost")
 
 
-async def test_a_step_is_kept_before_it_is_told_of_its_exam(teller: Teller) -> None:
-    orders = Interrupted(teller.index)
+async def test_a_step_is_kept_before_it_is_told_of_its_exam(teller: Teller, tmp_path: Path) -> None:
+    orders = Interrupted(teller.index, Journal(tmp_path))
     with pytest.raises(Unavailable):
         await create(replace(teller, orders=orders))
 
@@ -207,9 +210,11 @@ async def test_a_step_is_kept_before_it_is_told_of_its_exam(teller: Teller) -> N
     assert (step["00400252"]["Value"], await status(teller)) == (["IN PROGRESS"], "received")
 
 
-async def test_what_another_process_is_at_work_on_is_left_to_it(teller: Teller) -> None:
+async def test_what_another_process_is_at_work_on_is_left_to_it(
+    teller: Teller, tmp_path: Path
+) -> None:
     with pytest.raises(Unavailable):
-        await create(replace(teller, orders=Interrupted(teller.index)))
+        await create(replace(teller, orders=Interrupted(teller.index, Journal(tmp_path))))
 
     assert await performed_steps.recover(teller.index, teller.orders) == 0
 

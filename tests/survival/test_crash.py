@@ -15,6 +15,7 @@ from objects import DICOM, a_dataset, a_series, an_object, multipart, uid, writt
 from postgresql_server import Server
 
 CRASHES = 8
+DELETING_CRASHES = 2
 CLIENTS = 4
 
 
@@ -115,6 +116,57 @@ def test_every_acknowledged_object_survives_being_killed(live: Live) -> None:
             uid for uid, file in acknowledged.items() if client.get(shown[uid]).content != file
         ]
     assert not altered
+    checked = live.command("check")
+    assert checked.stdout.splitlines()[-1] == "clean", checked.stdout + checked.stderr
+
+
+class Deleter(threading.Thread):
+    """Deletes until the server is gone; remembers what was acknowledged."""
+
+    def __init__(self, live: Live, paths: list[str]) -> None:
+        super().__init__()
+        self._live = live
+        self._paths = paths
+        self.asked: set[str] = set()
+        self.acknowledged: set[str] = set()
+
+    def run(self) -> None:
+        try:
+            for path in self._paths:
+                self.asked.add(path)
+                if httpx2.delete(path, timeout=30).status_code == 204:
+                    self.acknowledged.add(path)
+        except httpx2.TransportError:
+            return
+
+
+def test_every_acknowledged_deletion_survives_being_killed(live: Live) -> None:
+    live.settings |= {"allow_deletion": "true", "deleted_days": "0"}
+    live.start()
+    stow(live, [file for _ in range(40) for file in a_series(3)])
+    untouched = [*stored(live).values()]
+    asked: set[str] = set()
+    acknowledged: set[str] = set()
+    for _ in range(DELETING_CRASHES):
+        deleters = [Deleter(live, untouched[start:60:CLIENTS]) for start in range(CLIENTS)]
+        for deleter in deleters:
+            deleter.start()
+        enough = random.randint(1, 15)
+        while sum(len(each.acknowledged) for each in deleters) < enough:
+            assert any(each.is_alive() for each in deleters)
+            time.sleep(0.002)
+        live.kill()
+        for deleter in deleters:
+            deleter.join()
+            asked |= deleter.asked
+            acknowledged |= deleter.acknowledged
+        untouched = [path for path in untouched if path not in asked]
+        live.start()
+    with httpx2.Client(headers={"Accept": "*/*"}, timeout=30) as client:
+        back = [path for path in acknowledged if client.get(path).status_code != 410]
+        lost = [path for path in untouched if client.get(path).status_code != 200]
+    assert acknowledged
+    assert (back, lost) == ([], [])
     checked = live.command("check")
     assert checked.stdout.splitlines()[-1] == "clean", checked.stdout + checked.stderr
 

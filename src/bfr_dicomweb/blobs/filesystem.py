@@ -5,6 +5,7 @@ Layout, published so that the catalogue can be rebuilt from it::
     objects/<day>/<bucket>/<name>.dcm    one stored object, the bytes as they were received
     staging/<process>/<key, '/' as '+'>  an object on its way in (same file, hard link)
     staging/<process>/lock               held with flock while its process lives
+    deleted/<key, '/' as '+'>.dcm        an object that was deleted, kept for a while
 
 A key is ``<day>/<bucket>/<name>``. Buckets hold at most ``BUCKET_SIZE`` objects
 of one process and one day, so that a group of objects shares one folder to flush.
@@ -21,20 +22,27 @@ How an object gets in, each step safe to be cut off after:
 A staging entry of a dead process is therefore an object whose commit is in doubt:
 `FileBlobStore.doubtful` yields its key, and the catalogue decides between settle
 and withdraw. Nothing has to search ``objects`` for strays.
+
+How an object gets out: the catalogue row goes first, then the file is moved out of ``objects``
+(`set_aside`), so that a catalogue that is rebuilt from ``objects`` does not bring it back, and is
+removed in the end (`remove`). Each step may be done again.
 """
 
 import errno
 import fcntl
 import hashlib
 import itertools
+import mmap
 import os
 import secrets
 import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +104,43 @@ class Staged:
             self._file = -1
 
 
+class Spool:
+    """Bytes that are kept while one request lasts, in a file without a name: whatever happens to
+    the process, nothing stays behind. Used by one thread at a time, but for `read`.
+    """
+
+    def __init__(self, folder: Path, check_room: Callable[[], None]) -> None:
+        with translated_os_errors():
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self._check_room = check_room
+        self.size_bytes = 0
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Append.
+
+        Raises:
+            StorageFull: less than the reserve is free.
+        """
+        self._check_room()
+        with translated_os_errors():
+            for piece in pieces:
+                _write_rest(self._file.fileno(), [piece], 0)
+                self.size_bytes += len(piece)
+
+    def read(self, start: int, stop: int) -> bytes:
+        with translated_os_errors():
+            return read_exactly(self._file.fileno(), start, stop)
+
+    def map(self) -> mmap.mmap | bytes:
+        """All that has been written; to be closed by the caller."""
+        if not self.size_bytes:
+            return b""
+        return mmap.mmap(self._file.fileno(), self.size_bytes, prot=mmap.PROT_READ)
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class translated_os_errors:  # noqa: N801  a context manager, read as a verb phrase
     """Tell "no room" (StorageFull) from other trouble with the disk (Unavailable)."""
 
@@ -122,6 +167,7 @@ class FileBlobStore:
     def __init__(self, root: Path, *, reserve_bytes: int = 0) -> None:
         self.objects = root / "objects"
         self.staging = root / "staging"
+        self.deleted = root / "deleted"
         self._reserve_bytes = reserve_bytes
         self._own: Path | None = None
         self._lock = -1
@@ -154,9 +200,20 @@ class FileBlobStore:
             with self._naming:
                 own = self._own or self._claim_staging()
                 key = self._next_key()
-            if self._reserve_bytes and not self._has_room(own):
-                raise StorageFull("the storage device is down to its reserve")
+            self._require_room(own)
             return Staged(key, own / key.replace("/", "+"))
+
+    def spool(self) -> Spool:
+        """Room for what one request brings.
+
+        Raises:
+            StorageFull: less than the reserve is free.
+        """
+        with translated_os_errors():
+            with self._naming:
+                own = self._own or self._claim_staging()
+            self._require_room(own)
+        return Spool(own, partial(self._require_room, own))
 
     def place(self, staged: Staged) -> None:
         """Make a complete object part of the store; durable only after `seal` and `flush`."""
@@ -187,6 +244,34 @@ class FileBlobStore:
         for key in gone:
             self.path(key).unlink(missing_ok=True)
         self.settle(gone, folder)
+
+    def set_aside(self, keys: Iterable[str]) -> None:
+        """The catalogue has these objects no more; reads under way go on."""
+        with translated_os_errors():
+            self.deleted.mkdir(parents=True, exist_ok=True)
+            folders = {self.deleted}
+            for key in keys:
+                with suppress(FileNotFoundError):  # it has been done
+                    self.path(key).rename(self.deleted_path(key))
+                    folders.add(self.path(key).parent)
+            for folder in folders:
+                _flush_folder(folder)
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Forget the bytes of objects that the catalogue has no more."""
+        with translated_os_errors():
+            for key in keys:
+                self.path(key).unlink(missing_ok=True)
+                self.deleted_path(key).unlink(missing_ok=True)
+
+    def deleted_keys(self) -> Iterator[str]:
+        """Every object that has been set aside and not removed."""
+        for file in sorted(self.deleted.iterdir()) if self.deleted.is_dir() else ():
+            if file.suffix == SUFFIX:
+                yield file.stem.replace("+", "/")
+
+    def deleted_path(self, key: str) -> Path:
+        return self.deleted / (key.replace("/", "+") + SUFFIX)
 
     def doubtful(self) -> Iterator[tuple[Path, list[str]]]:
         """Staging folders of dead processes with the keys whose commit is in doubt.
@@ -231,11 +316,18 @@ class FileBlobStore:
             Unavailable: the file is missing, unreadable or shorter than that.
         """
         with translated_os_errors():
-            file = os.open(self.path(key), os.O_RDONLY)
+            file = self._opened(key)
             try:
                 return read_exactly(file, start, stop)
             finally:
                 os.close(file)
+
+    def _opened(self, key: str) -> int:
+        try:
+            return os.open(self.path(key), os.O_RDONLY)
+        except FileNotFoundError:
+            # deleted while it is being read
+            return os.open(self.deleted_path(key), os.O_RDONLY)
 
     def digest(self, key: str) -> tuple[bytes, int]:
         """SHA-256 and size of what is on the disk now."""
@@ -245,6 +337,10 @@ class FileBlobStore:
                 digest.update(chunk)
                 size += len(chunk)
         return digest.digest(), size
+
+    def _require_room(self, folder: Path) -> None:
+        if self._reserve_bytes and not self._has_room(folder):
+            raise StorageFull("the storage device is down to its reserve")
 
     def _has_room(self, folder: Path) -> bool:
         now = time.monotonic()

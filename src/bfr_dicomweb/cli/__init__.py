@@ -341,10 +341,9 @@ async def _rebuild(settings: "Settings") -> "Rebuilt":
         rebuilding.replaced(settings.catalogue_file) as new,
         progress("cataloguing", None) as step,
     ):
-        rebuilt = await rebuilding.rebuild(f"sqlite:///{new}", blobs, step)
-        rebuilt.messages = await asyncio.to_thread(
-            rebuilding.carry_over, settings.catalogue_file, new
-        )
+        old = settings.catalogue_file
+        rebuilt = await rebuilding.rebuild(f"sqlite:///{new}", blobs, step, old=old)
+        rebuilt.messages = await asyncio.to_thread(rebuilding.carry_over, old, new)
         return rebuilt
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+from bfr_dicomweb.dicom.frames import Source
+
 
 class Family(Enum):
     JPEG = "JPEG"
@@ -28,7 +30,8 @@ class Codestream:
 
     `payload` is the bare codestream: without the boxes of a file format around it,
     because those may ask for palettes and colour transforms that DICOM forbids.
-    `lossless` is told of JPEG only, whose colour transform depends on it.
+    `lossless` is told of JPEG, whose colour transform depends on it, and of JPEG XL after
+    `with_jpeg_xl_metadata`. `marker` is that of the frame header of JPEG and JPEG-LS.
     """
 
     family: Family
@@ -40,9 +43,12 @@ class Codestream:
     signed: bool = False
     lossless: bool = False
     color_space: ColorSpace | None = None
+    marker: int = 0
+    is_recompressed_jpeg: bool = False
+    uses_xyb: bool = False
 
 
-_JP2_SIGNATURE: Final = b"\x00\x00\x00\x0cjP  "
+JP2_SIGNATURE: Final = b"\x00\x00\x00\x0cjP  "
 _JXL_SIGNATURE: Final = b"\x00\x00\x00\x0cJXL "
 _J2K_START: Final = b"\xff\x4f\xff\x51"
 
@@ -67,7 +73,7 @@ def read_codestream(frame: bytes) -> Codestream:
         return _read_jpeg(frame)
     if frame.startswith(_J2K_START):
         return _read_jpeg_2000(frame)
-    if frame.startswith(_JP2_SIGNATURE):
+    if frame.startswith(JP2_SIGNATURE):
         return _read_jpeg_2000(b"".join(_boxes(frame, b"jp2c")))
     if frame.startswith(b"\xff\x0a"):
         return _read_jpeg_xl(frame, frame)
@@ -78,20 +84,29 @@ def read_codestream(frame: bytes) -> Codestream:
 
 
 def _boxes(frame: bytes, wanted: bytes) -> Iterator[bytes]:
-    """The contents of the boxes of one type at the top level (ISO/IEC 15444-1 Annex I)."""
-    position = 0
-    while position + 8 <= len(frame):
-        length, kind = struct.unpack_from(">I4s", frame, position)
-        start = position + 8
-        if length == 1 and start + 8 <= len(frame):
-            (length,) = struct.unpack_from(">Q", frame, start)
-            start += 8
-        end = len(frame) if length == 0 else position + length
-        if end < start:
-            raise ValueError("a box is shorter than its own header")
+    """The contents of the boxes of one type at the top level."""
+    for kind, start, stop in boxes(frame, 0, len(frame)):
         if kind == wanted:
-            yield frame[start:end]
-        position = end
+            yield frame[start:stop]
+
+
+def boxes(source: Source, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Type, first byte and end of the contents of each box (ISO/IEC 15444-1 Annex I).
+
+    Raises:
+        ValueError: A box is shorter than its own header.
+    """
+    while position + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", source, position)
+        start = position + 8
+        if length == 1 and start + 8 <= end:
+            (length,) = struct.unpack_from(">Q", source, start)
+            start += 8
+        stop = end if length == 0 else position + length
+        if stop < start:
+            raise ValueError("a box is shorter than its own header")
+        yield kind, start, min(stop, end)
+        position = stop
 
 
 def _segments(frame: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -150,7 +165,23 @@ def _jpeg_frame_header(frame: bytes, marker: int, content: bytes) -> Codestream:
         precision=precision,
         lossless=marker in _LOSSLESS_FRAMES,
         color_space=ColorSpace.RGB if identifiers.upper() == b"RGB" else None,
+        marker=marker,
     )
+
+
+def scan_parameters(frame: bytes) -> tuple[int, int, int]:
+    """The three bytes that end the header of the first scan of JPEG or JPEG-LS.
+
+    They begin with the predictor of lossless JPEG (ISO/IEC 10918-1 section B.2.3), or with NEAR
+    of JPEG-LS (ISO/IEC 14495-1 section C.2.3).
+
+    Raises:
+        ValueError: There is no scan.
+    """
+    for marker, _, content in _segments(frame):
+        if marker == _START_OF_SCAN and len(content) >= 4:
+            return content[-3], content[-2], content[-1]
+    raise ValueError("a JPEG stream without a picture")
 
 
 def _read_jpeg_2000(stream: bytes) -> Codestream:
@@ -175,6 +206,53 @@ def _read_jpeg_2000(stream: bytes) -> Codestream:
     )
 
 
+_START_OF_TILE: Final = 0x90
+_CODING_STYLE: Final = 0x52
+_TILE_LENGTHS: Final = 0x55
+_RESOLUTION_FIRST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CodingStyle:
+    """
+    Attributes:
+        is_by_resolution: In the order that High-Throughput JPEG 2000 with RPCL asks for
+            (PS3.5 section A.4.12), with the lengths of the tile parts.
+    """
+
+    is_reversible: bool
+    transforms_components: bool
+    is_by_resolution: bool
+    is_part_2: bool
+
+
+def coding_style(stream: bytes) -> CodingStyle:
+    """Of a JPEG 2000 or HTJ2K codestream (ISO/IEC 15444-1 sections A.5 and A.6).
+
+    Raises:
+        ValueError: The main header does not tell.
+    """
+    (capabilities,) = struct.unpack_from(">H", stream, 6)
+    position, content, has_lengths = 2, b"", False
+    while position + 4 <= len(stream) and stream[position] == 0xFF:
+        marker = stream[position + 1]
+        if marker == _START_OF_TILE:
+            break
+        (length,) = struct.unpack_from(">H", stream, position + 2)
+        if marker == _CODING_STYLE:
+            content = stream[position + 4 : position + 2 + length]
+        has_lengths |= marker == _TILE_LENGTHS
+        position += 2 + max(length, 2)
+    if len(content) < 10:
+        raise ValueError("a JPEG 2000 stream without a coding style")
+    return CodingStyle(
+        is_reversible=content[9] == 1,
+        transforms_components=bool(content[4]),
+        is_by_resolution=has_lengths and content[1] == _RESOLUTION_FIRST,
+        is_part_2=bool(capabilities & 0x8000),
+    )
+
+
 # Width for a height, ISO/IEC 18181-1 table "ratio".
 _JXL_RATIOS: Final = {
     1: (1, 1),
@@ -188,28 +266,106 @@ _JXL_RATIOS: Final = {
 _JXL_SIZE_BITS: Final = (9, 13, 18, 30)
 
 
-def _read_jpeg_xl(frame: bytes, stream: bytes) -> Codestream:
-    """The SizeHeader, which is packed from the least significant bit up."""
-    if not stream.startswith(b"\xff\x0a") or len(stream) < 12:
-        raise ValueError("a JPEG XL file without a codestream")
-    bits = int.from_bytes(stream[2:12], "little")
+class _Bits:
+    """Fields that are packed from the least significant bit up (ISO/IEC 18181-1 section 6.2)."""
 
-    def take(count: int) -> int:
-        nonlocal bits
-        value = bits & ((1 << count) - 1)
-        bits >>= count
+    def __init__(self, packed: bytes) -> None:
+        self._bits = int.from_bytes(packed, "little")
+        self._left = 8 * len(packed)
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("the header of a JPEG XL stream is cut off")
+        value = self._bits & ((1 << count) - 1)
+        self._bits >>= count
         return value
 
-    small = take(1)
+    def choice(self, *forms: tuple[int, int]) -> int:
+        """U32 of the standard: one of four forms, each an offset and a number of bits."""
+        offset, count = forms[self.take(2)]
+        return offset + self.take(count)
 
-    def size() -> int:
-        return 8 * (1 + take(5)) if small else 1 + take(_JXL_SIZE_BITS[take(2)])
+    def enum(self) -> int:
+        return self.choice((0, 0), (1, 0), (2, 4), (18, 6))
 
-    rows = size()
-    ratio = take(3)
-    if ratio:
+    def size(self) -> tuple[int, int]:
+        """SizeHeader: rows and columns."""
+        small = self.take(1)
+
+        def side() -> int:
+            return 8 * (1 + self.take(5)) if small else 1 + self.take(_JXL_SIZE_BITS[self.take(2)])
+
+        rows = side()
+        ratio = self.take(3)
+        if not ratio:
+            return rows, side()
         numerator, denominator = _JXL_RATIOS[ratio]
-        columns = rows * numerator // denominator
-    else:
-        columns = size()
+        return rows, rows * numerator // denominator
+
+    def bit_depth(self) -> int:
+        """BitDepth, without the exponent of floating point samples, which DICOM has none of."""
+        if self.take(1):
+            raise ValueError("a JPEG XL stream with floating point samples")
+        return self.choice((8, 0), (10, 0), (12, 0), (1, 6))
+
+
+def _read_jpeg_xl(frame: bytes, stream: bytes) -> Codestream:
+    if not stream.startswith(b"\xff\x0a") or len(stream) < 12:
+        raise ValueError("a JPEG XL file without a codestream")
+    rows, columns = _Bits(stream[2:12]).size()
     return Codestream(family=Family.JPEG_XL, payload=frame, rows=rows, columns=columns)
+
+
+_JXL_GREY: Final = 1
+_JXL_HEADER_BYTES: Final = 256
+
+
+def with_jpeg_xl_metadata(stream: Codestream) -> Codestream:
+    """With what ImageMetadata says of the samples (ISO/IEC 18181-1 Annex D.3).
+
+    A stream in the colour space XYB is lossy. Another one is taken to be lossless, unless it is
+    a recompressed JPEG.
+
+    Raises:
+        ValueError: It has what DICOM has no place for: animation, transparency, fractions.
+    """
+    frame = stream.payload
+    bare, is_recompressed = frame, False
+    if frame.startswith(_JXL_SIGNATURE):
+        kinds = {kind for kind, _, _ in boxes(frame, 0, len(frame))}
+        is_recompressed = b"jbrd" in kinds
+        parts = b"".join(part[4:] for part in _boxes(frame, b"jxlp"))
+        bare = b"".join(_boxes(frame, b"jxlc")) or parts
+    bits = _Bits(bare[2:_JXL_HEADER_BYTES])
+    bits.size()
+    precision, uses_xyb, is_grey = _image_metadata(bits)
+    return replace(
+        stream,
+        components=1 if is_grey else 3,
+        precision=precision,
+        lossless=not uses_xyb and not is_recompressed,
+        is_recompressed_jpeg=is_recompressed,
+        uses_xyb=uses_xyb,
+    )
+
+
+def _image_metadata(bits: _Bits) -> tuple[int, bool, bool]:
+    """Bits of a sample, whether the colours are in XYB, and whether there is but one."""
+    if bits.take(1):
+        return 8, True, False
+    if bits.take(1):
+        bits.take(3)  # orientation
+        if bits.take(1):
+            bits.size()
+        if bits.take(1) or bits.take(1):
+            raise ValueError("a JPEG XL stream with a preview or an animation")
+    precision = bits.bit_depth()
+    bits.take(1)
+    if bits.choice((0, 0), (1, 0), (2, 4), (1, 12)):
+        raise ValueError("a JPEG XL stream with more than its colours, such as transparency")
+    uses_xyb = bool(bits.take(1))
+    if bits.take(1):
+        return precision, uses_xyb, False
+    bits.take(1)
+    return precision, uses_xyb, bits.enum() == _JXL_GREY

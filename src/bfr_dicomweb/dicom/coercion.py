@@ -14,11 +14,8 @@ from typing import Any, Final
 import orjson
 
 from bfr_dicomweb.dicom.attributes import has_value, vr_of
-from bfr_dicomweb.dicom.part10 import INLINE_BYTES, Header
+from bfr_dicomweb.dicom.part10 import CREATOR, INFORMATION, INLINE_BYTES, Header
 
-# Private Information Creator UID and Private Information (PS3.10 Table 7.1-1).
-CREATOR: Final = "00020100"
-INFORMATION: Final = "00020102"
 RECEIVED: Final = "2.25.271828459048231503610592749182733415021"
 
 CHARACTER_SET: Final = "00080005"
@@ -90,7 +87,7 @@ def completed(header: Header, presumed: Presumed) -> Header:
     earlier = header.attributes.get(ORIGINAL_ATTRIBUTES, {}).get("Value") or []
     together[ORIGINAL_ATTRIBUTES] = {
         "vr": "SQ",
-        "Value": [*earlier, _original_attributes(before, presumed)],
+        "Value": [*earlier, original_attributes(before, by=presumed.by, sender=presumed.sender)],
     }
     return replace(header, attributes={tag: together[tag] for tag in sorted(together)})
 
@@ -132,12 +129,13 @@ def _before(element: Mapping[str, Any] | None, added: Mapping[str, Any]) -> dict
     return {"vr": (element or added)["vr"]}
 
 
-def _original_attributes(before: Mapping[str, Any], presumed: Presumed) -> dict[str, Any]:
+def original_attributes(before: Mapping[str, Any], *, by: str, sender: str = "") -> dict[str, Any]:
+    """An item of Original Attributes Sequence: what was there before `by` coerced it."""
     now = datetime.now(UTC).strftime("%Y%m%d%H%M%S+0000")
     return {
         "04000550": {"vr": "SQ", "Value": [before]},
         "04000562": {"vr": "DT", "Value": [now]},
-        "04000563": {"vr": "LO", "Value": [presumed.by]},
-        "04000564": {"vr": "LO", **({"Value": [presumed.sender]} if presumed.sender else {})},
+        "04000563": {"vr": "LO", "Value": [by]},
+        "04000564": {"vr": "LO", **({"Value": [sender]} if sender else {})},
         "04000565": {"vr": "CS", "Value": ["COERCE"]},
     }

@@ -8,7 +8,7 @@ import struct
 import zlib
 from array import array
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -18,6 +18,7 @@ from pydicom.charset import convert_encodings, encode_string
 from bfr_dicomweb.dicom import character_sets, part10
 from bfr_dicomweb.dicom.attributes import Attributes
 from bfr_dicomweb.dicom.character_sets import SINGLE, character_set
+from bfr_dicomweb.dicom.frames import UNDEFINED_LENGTH
 from bfr_dicomweb.dicom.json_values import NUMBERS, UNDIVIDED
 from bfr_dicomweb.dicom.part10 import BINARY, LONG_VRS, Limits
 from bfr_dicomweb.dicom.transfer_syntaxes import (
@@ -26,7 +27,7 @@ from bfr_dicomweb.dicom.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
-from bfr_dicomweb.errors import InvalidObject
+from bfr_dicomweb.errors import InvalidObject, TooLarge
 
 # Of a message that is no object: a query, an action, an event.
 MESSAGE_LIMITS: Final = Limits(
@@ -132,12 +133,19 @@ class _Form:
         return struct.pack(self.order + "HH", int(key[:4], 16), int(key[4:], 16))
 
     def element(self, key: str, vr: str, value: bytes) -> bytes:
-        return _head(self, key, vr, len(value) <= _LONGEST_SHORT) + (
-            struct.pack(self.order + ("I" if self._is_long(vr, value) else "H"), len(value)) + value
-        )
+        return self.header(key, vr, len(value)) + value
 
-    def _is_long(self, vr: str, value: bytes) -> bool:
-        return self.implicit_vr or vr in LONG_VRS or len(value) > _LONGEST_SHORT
+    def header(self, key: str, vr: str, length: int) -> bytes:
+        """Of an element whose value follows.
+
+        Raises:
+            TooLarge: The value is longer than can be told.
+        """
+        if length > UNDEFINED_LENGTH - (vr != "OB"):
+            raise TooLarge(f"({key[:4]},{key[4:]}) has {length} bytes, more than can be told")
+        is_short = length <= _LONGEST_SHORT
+        size = "I" if self.implicit_vr or vr in LONG_VRS or not is_short else "H"
+        return _head(self, key, vr, is_short) + struct.pack(self.order + size, length)
 
     def delimiter(self, key: str, length: int) -> bytes:
         return self.tag(key) + struct.pack(self.order + "I", length)
@@ -198,14 +206,113 @@ def _encoded(attributes: Attributes, form: _Form, wished: Sequence[str]) -> byte
     raise ValueError("text that UTF-8 cannot tell")  # lone surrogates, which JSON does not have
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `start` up to `stop` of what holds the bulk data."""
+
+    start: int
+    stop: int
+
+
+Piece = bytes | Span
+
+
+def size_of(piece: Piece) -> int:
+    return len(piece) if isinstance(piece, bytes) else piece.stop - piece.start
+
+
+@dataclass(frozen=True, slots=True)
+class BulkContent:
+    """The value of an element, without its padding.
+
+    Attributes:
+        encapsulated: It is made of items and ends with a delimiter (PS3.5 section A.4).
+    """
+
+    pieces: tuple[Piece, ...]
+    encapsulated: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(size_of, self.pieces))
+
+
+def encode_with_bulk(attributes: Attributes, bulk: Mapping[str, BulkContent]) -> list[Piece]:
+    """Write DICOM JSON, whose tags ascend, in Explicit VR Little Endian, with its bulk data.
+
+    Text is in UTF-8 where a character set is declared or is needed.
+
+    Args:
+        bulk: By BulkDataURI.
+
+    Raises:
+        TooLarge: A value is longer than Explicit VR Little Endian can tell.
+    """
+    form = _Form.of(EXPLICIT_VR_LITTLE_ENDIAN)
+    told = dict(attributes)
+    if _CHARACTER_SET not in told:
+        try:
+            return _joined(_pieces(told, form, _ASCII, bulk))
+        except UnicodeError:
+            pass
+    told[_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    ascending = {key: told[key] for key in sorted(told)}
+    return _joined(_pieces(ascending, form, str.encode, bulk))
+
+
+def _pieces(
+    attributes: Attributes, form: _Form, text: "TextEncoder", bulk: Mapping[str, BulkContent]
+) -> Iterator[Piece]:
+    for key, element in attributes.items():
+        vr, uri = element["vr"], element.get("BulkDataURI")
+        if uri is not None:
+            yield from _bulk_element(key, vr, bulk[uri], form)
+        elif vr == "SQ" and element.get("Value"):
+            items = [_joined(_pieces(item or {}, form, text, bulk)) for item in element["Value"]]
+            sizes = [sum(map(size_of, item)) for item in items]
+            yield form.header(key, "SQ", sum(sizes) + 8 * len(sizes))
+            for item, size in zip(items, sizes, strict=True):
+                yield form.delimiter("FFFEE000", size)
+                yield from item
+        else:
+            yield form.element(key, vr, _value(vr, element, form, text))
+
+
+def _bulk_element(key: str, vr: str, content: BulkContent, form: _Form) -> Iterator[Piece]:
+    if content.encapsulated:
+        yield form.header(key, "OB", UNDEFINED_LENGTH)
+        yield from content.pieces
+        yield form.delimiter("FFFEE0DD", 0)
+        return
+    size = content.size_bytes
+    yield form.header(key, vr, size + size % 2)
+    yield from content.pieces
+    if size % 2:
+        yield b"\0" if vr in BINARY or vr == "UI" else b" "
+
+
+def _joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """The same with what is in memory put together."""
+    found: list[Piece] = []
+    together: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            together.append(piece)
+            continue
+        found += [b"".join(together), piece]
+        together = []
+    return [*found, b"".join(together)]
+
+
 TextEncoder = Callable[[str], bytes]
+_ASCII: Final[TextEncoder] = partial(str.encode, encoding="ascii")
 
 
 @lru_cache(maxsize=64)
 def _text_encoder(declared: str) -> TextEncoder | None:
     """Raises UnicodeError for text that the character set cannot tell; None for unknown sets."""
     if not declared:
-        return partial(str.encode, encoding="ascii")
+        return _ASCII
     codec = SINGLE.get(declared)
     if codec is not None and codec != "shift_jis":
         return partial(str.encode, encoding=codec)

@@ -3,7 +3,7 @@
 import mmap
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -247,6 +247,27 @@ def encapsulated_frames(
     if firsts is None:
         return Frames(tag, count, 0, 0, b""), [*odd, "frames-not-found"]
     return Frames(tag, count, 0, 0, _spans(fragments, firsts)), odd
+
+
+def padding_record(sizes: Sequence[int]) -> bytes:
+    """Which encapsulated frames end with a byte that is not theirs, since their size is odd.
+
+    One bit a frame, the first in the least significant one; empty when there is none.
+    """
+    found = bytearray((len(sizes) + 7) // 8)
+    for index, size in enumerate(sizes):
+        found[index // 8] |= (size & 1) << index % 8
+    return bytes(found) if any(found) else b""
+
+
+def without_padding(frames: Frames, record: bytes) -> Frames:
+    """The table with the padding left out that `padding_record` tells of."""
+    spans = bytearray(frames.spans)
+    for index in range(min(len(record) * 8, len(spans) // 16)):
+        if record[index // 8] >> index % 8 & 1:
+            (stop,) = struct.unpack_from("<Q", spans, index * 16 + 8)
+            struct.pack_into("<Q", spans, index * 16 + 8, stop - 1)
+    return replace(frames, spans=bytes(spans))
 
 
 def _basic_offsets(table: bytes) -> Sequence[int]:

@@ -20,6 +20,7 @@ DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
 OCTET_STREAM: Final = "application/octet-stream"
 MULTIPART_RELATED: Final = "multipart/related"
+ZIP: Final = "application/zip"
 
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 ANY: Final = "*"
@@ -78,7 +79,7 @@ RENDERED: Final = frozenset(
 )
 
 _METADATA: Final = frozenset({DICOM_JSON, DICOM_XML})
-_DICOM: Final = _METADATA | {DICOM, OCTET_STREAM}
+_DICOM: Final = _METADATA | {DICOM, OCTET_STREAM, ZIP}
 _BULKDATA: Final = frozenset(row.media_type.lower() for row in COMPRESSED_BULKDATA)
 # An encapsulated document is bulkdata of the type that (0042,0012) names, so that
 # asking for these beside application/octet-stream mixes nothing.
@@ -88,6 +89,8 @@ _RENDERED_ONLY: Final = RENDERED - _BULKDATA - _DOCUMENTS
 _DEFAULT_TRANSFER_SYNTAXES: Final = {
     DICOM: (EXPLICIT_VR_LITTLE_ENDIAN,),
     OCTET_STREAM: (EXPLICIT_VR_LITTLE_ENDIAN,),
+    # of the files in it
+    ZIP: (EXPLICIT_VR_LITTLE_ENDIAN,),
 } | {
     row.media_type.lower(): row.transfer_syntax_uids[: row.defaults] for row in COMPRESSED_BULKDATA
 }
@@ -197,6 +200,8 @@ class Offer:
         answers_default: Answers a range without transfer-syntax although its transfer
             syntax is not the default of its media type (PS3.18 section 8.7.3: what is kept
             only in a lossy form, or is too long for Explicit VR Little Endian).
+        only_named: Answers only ranges that name its transfer syntax: it loses something,
+            which nobody shall get who has not asked for it.
     """
 
     media_type: str
@@ -205,6 +210,7 @@ class Offer:
     stored: bool = False
     is_default: bool = False
     answers_default: bool = False
+    only_named: bool = False
 
     @property
     def content_type(self) -> str:
@@ -223,6 +229,8 @@ class Offer:
 
     def answers(self, transfer_syntax: str | None) -> bool:
         """Whether the transfer-syntax parameter of a range covers this offer."""
+        if self.only_named:
+            return self.transfer_syntax_uid == transfer_syntax
         if self.transfer_syntax_uid is None or transfer_syntax == ANY:
             # on types without a transfer syntax the parameter is ignored (section 8.7.7)
             return True

@@ -10,10 +10,11 @@ import mmap
 import struct
 import zlib
 from array import array
+from base64 import b64decode
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +37,7 @@ from bfr_dicomweb.dicom.frames import (
     read_sparsely,
     release,
     scan_fragments,
+    without_padding,
 )
 from bfr_dicomweb.errors import InvalidObject
 
@@ -98,6 +100,14 @@ SEQUENCE_DELIMITER: Final = "FFFEE0DD"
 ITEM_TAGS: Final = frozenset({ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER})
 # Extended Offset Table and its lengths (PS3.3 section C.7.6.3.1.8).
 OFFSET_TABLES: Final = ("7FE00001", "7FE00002")
+# Encapsulated Document and its length without padding (PS3.3 section C.24.2).
+DOCUMENT: Final = "00420011"
+DOCUMENT_LENGTH: Final = "00420015"
+# Private Information Creator UID and Private Information (PS3.10 Table 7.1-1), and the creator
+# whose information is that of `frames.padding_record`.
+CREATOR: Final = "00020100"
+INFORMATION: Final = "00020102"
+PADDED: Final = "2.25.130914780571283427904231758093847563201"
 # Transfer syntaxes whose pixel data is encapsulated (PS3.5 Annexes A.4 and A.8).
 ENCAPSULATED: Final = (
     "1.2.840.10008.1.2.4.",
@@ -338,10 +348,17 @@ def read_header(
         deflated=deflated,
         attributes=root.attributes,
         bulk=tuple(reader.bulk.values()),
-        frames=reader.frames(root, syntax),
+        frames=_unpadded(reader.frames(root, syntax), file_meta),
         findings=tuple(reader.findings),
         presumed_character_set=reader.presumed,
     )
+
+
+def _unpadded(frames: Frames | None, file_meta: Mapping[str, Any]) -> Frames | None:
+    if frames is None or (file_meta.get(CREATOR, {}).get("Value") or [None])[0] != PADDED:
+        return frames
+    record = file_meta.get(INFORMATION, {}).get("InlineBinary", "")
+    return without_padding(frames, b64decode(record))
 
 
 def write_file_meta(values: Mapping[str, str | bytes]) -> bytes:
@@ -939,6 +956,18 @@ class _Reader:
         if self.beyond_ascii and "00080005" not in root.attributes:
             root.attributes["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
             root.attributes = dict(sorted(root.attributes.items()))
+        if DOCUMENT_LENGTH in root.attributes and DOCUMENT in root.attributes:
+            self._without_document_padding(root.attributes)
+
+    def _without_document_padding(self, attributes: dict[str, Any]) -> None:
+        size = (attributes[DOCUMENT_LENGTH].get("Value") or [0])[0]
+        inline, value = attributes[DOCUMENT].get("InlineBinary"), self.bulk.get(DOCUMENT)
+        if not isinstance(size, int):
+            return
+        if value is not None and value.length == size + 1:
+            self.bulk[DOCUMENT] = replace(value, length=size)
+        elif inline is not None and len(document := b64decode(inline)) == size + 1:
+            attributes[DOCUMENT] = _inline(attributes[DOCUMENT]["vr"], document[:size], "<")
 
     def frames(self, root: _Level, syntax: str) -> Frames | None:
         tag = next((tag for tag in PIXEL_DATA if tag in self.pixel_data), None)

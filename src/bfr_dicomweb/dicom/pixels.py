@@ -9,7 +9,8 @@ lost by a conversion that the receiver did not ask for.
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bfr_dicomweb.dicom.codestreams import Codestream, ColorSpace, Family, read_codestream
+from bfr_dicomweb.dicom.codestreams import (
+    Codestream,
+    ColorSpace,
+    Family,
+    read_codestream,
+    with_jpeg_xl_metadata,
+)
 from bfr_dicomweb.dicom.transfer_syntaxes import Codec, TransferSyntax, lookup
 from bfr_dicomweb.errors import UndecodablePixelData
 
@@ -88,13 +95,22 @@ class PixelDescription:
     def frame_bits(self) -> int:
         """Bits of one decoded frame; packed frames of 1 bit need not fill their last byte."""
         pixels = self.rows * self.columns
-        if self._subsampled_natively:
+        if self.shares_chroma:
             return pixels * 2 * self.bits_allocated
         return pixels * self.samples_per_pixel * self.bits_allocated
 
     @property
     def frame_bytes(self) -> int:
         return (self.frame_bits + 7) // 8
+
+    def stored_in(self, frame_bits: int) -> "PixelDescription":
+        """As uncompressed frames of this size are really stored.
+
+        Some writers name a subsampled interpretation and store every sample.
+        """
+        if self.shares_chroma and frame_bits == self.frame_bits * 3 // 2:
+            return replace(self, photometric_interpretation="YBR_FULL")
+        return self
 
     @property
     def native_photometric_interpretation(self) -> str:
@@ -104,13 +120,13 @@ class PixelDescription:
             return declared
         if declared in ("YBR_RCT", "YBR_ICT", "XYB"):
             return "RGB"
-        if declared.startswith("YBR_") and not self._subsampled_natively:
+        if declared.startswith("YBR_") and not self.shares_chroma:
             return "YBR_FULL"
         return declared
 
     @property
-    def _subsampled_natively(self) -> bool:
-        """Whether two pixels share their chroma in uncompressed bytes (PS3.3 C.7.6.3.1.2)."""
+    def shares_chroma(self) -> bool:
+        """Whether two pixels share their chroma in decoded bytes (PS3.3 C.7.6.3.1.2)."""
         return (
             self.photometric_interpretation == "YBR_FULL_422"
             and self.samples_per_pixel == 3
@@ -317,7 +333,7 @@ def _rearranged(native: bytes, description: PixelDescription, stored: int, wante
 
 def _image_decoded(frame: bytes, description: PixelDescription, planar_configuration: int) -> bytes:
     try:
-        stream = read_codestream(bytes(frame))
+        stream = _with_precision(read_codestream(bytes(frame)))
     except (ValueError, IndexError) as error:
         raise UndecodablePixelData(f"the frame is broken: {error}") from None
     _check_shape(stream, description)
@@ -329,6 +345,14 @@ def _image_decoded(frame: bytes, description: PixelDescription, planar_configura
         text = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UndecodablePixelData(f"the {stream.family.value} decoder gave up: {text}") from None
     return _as_native(samples, stream, description, planar_configuration)
+
+
+def _with_precision(stream: Codestream) -> Codestream:
+    """Of JPEG XL it stands behind much that DICOM does not use; what has that is left as it is."""
+    if stream.family is Family.JPEG_XL:
+        with suppress(ValueError, IndexError):
+            return replace(stream, precision=with_jpeg_xl_metadata(stream).precision)
+    return stream
 
 
 def _check_shape(stream: Codestream, description: PixelDescription) -> None:

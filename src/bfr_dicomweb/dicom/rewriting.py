@@ -1,25 +1,32 @@
-"""A stored file in an uncompressed little-endian transfer syntax, streamed (PS3.5 Annex A).
+"""A stored file in another transfer syntax, streamed (PS3.5 Annex A).
 
 The file is rewritten element by element from its own bytes, so that text keeps its
 character set and numbers their spelling. What changes: the transfer syntax, VRs and
-byte order, decoded pixel data with the attributes that describe it, and group lengths,
-which are left out of the data set. The preamble is zeros: what it held may point at
-bytes of the stored file that have moved (PS3.10 section 7.1).
+byte order, decoded or encoded pixel data with the attributes that describe it, and group
+lengths, which are left out of the data set. The preamble is zeros: what it held may point
+at bytes of the stored file that have moved (PS3.10 section 7.1).
+
+Compressed frames are sent as they are made, each in one fragment. So the Basic Offset
+Table in front of them is empty, as PS3.5 section A.4 permits, and the size is unknown.
 """
 
 import mmap
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
-from bfr_dicomweb.dicom import pixels
-from bfr_dicomweb.dicom.frames import join_fragments
+from bfr_dicomweb.dicom import data_sets, frames, pixels, transcoding
+from bfr_dicomweb.dicom.encoding import BY_TRANSFER_SYNTAX, deflater
+from bfr_dicomweb.dicom.frames import Frames, join_fragments
 from bfr_dicomweb.dicom.part10 import LONG_VRS, SHORT_VRS, BulkValue, Header
 from bfr_dicomweb.dicom.pixels import PixelDescription
+from bfr_dicomweb.dicom.transcoding import Conversion, Convert
 from bfr_dicomweb.dicom.transfer_syntaxes import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     Codec,
@@ -28,12 +35,13 @@ from bfr_dicomweb.dicom.transfer_syntaxes import (
 from bfr_dicomweb.errors import NotAcceptable, UndecodablePixelData
 
 Source = bytes | mmap.mmap
-Decode = Callable[[bytes, PixelDescription], bytes]
 
 CHUNK_BYTES: Final = 512 * 1024
-# What a file can be rewritten to, the better one first.
+# Uncompressed: what every file can be rewritten to, the better one first.
 TARGETS: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 MAX_INFLATED_BYTES: Final = 512 * 1024 * 1024
+# Pages of a mapped file are let go after so many bytes of frames.
+_RELEASE_BYTES: Final = 8 << 20
 
 _UNDEFINED: Final = 0xFFFFFFFF
 _MAX_LENGTH: Final = 0xFFFFFFFE
@@ -65,10 +73,11 @@ class Rewritten:
     """A PS3.10 file, or the data set of one, that is made while it is read.
 
     `chunks` can be read once; each is at most the size of a frame or half a mebibyte.
-    It raises UndecodablePixelData where a later frame is broken.
+    It raises UndecodablePixelData where a later frame is broken. `size_bytes` is None where
+    it is known only in the end: of several compressed frames, and of deflated data sets.
     """
 
-    size_bytes: int
+    size_bytes: int | None
     chunks: Iterator[bytes]
 
 
@@ -78,43 +87,70 @@ def rewrite(
     *,
     transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN,
     as_file: bool = True,
-    decode: Decode = pixels.decode_frame,
+    convert: Convert = transcoding.convert_frames,
 ) -> Rewritten:
-    """Rewrite a stored file to a transfer syntax that every receiver understands.
+    """Rewrite a stored file to another transfer syntax.
 
     Args:
         buffer: The whole stored file; a mmap keeps memory flat.
         header: What `part10.read_header` made of it.
-        transfer_syntax_uid: One of `TARGETS`.
+        transfer_syntax_uid: One of `TARGETS` or of `transcoding`.
         as_file: With preamble and file meta information, not the data set alone.
-        decode: Makes native bytes of one encapsulated frame. The first frame is
-            decoded before this returns, so that pixel data which nobody can decode
-            is refused rather than broken off.
+        convert: Makes the new frames. The first frame is made before this returns, so
+            that pixel data which nobody can decode is refused rather than broken off; for
+            a lossy target all are made once, as their size is told before them.
 
     Raises:
         UndecodablePixelData: there is no way to native pixel data.
         NotAcceptable: the file cannot be said in that transfer syntax.
     """
     source: Source = bytes(buffer) if isinstance(buffer, memoryview) else buffer
-    syntax = lookup(header.transfer_syntax_uid)
-    if syntax.uid in _JPIP:
-        raise NotAcceptable("the pixel data is only referred to, not contained")
-    if syntax.codec is Codec.NONE and header.frames is not None:
-        raise UndecodablePixelData(f"no decoder for transfer syntax {syntax.uid}")
-    if syntax.encapsulated and header.frames is not None and not header.frames.spans:
-        raise UndecodablePixelData("the pixel data is not in fragments that can be told apart")
+    _require_convertible(header, transfer_syntax_uid)
+    start = header.dataset_offset
+    stored = source
+    if header.deflated:
+        source, start = _inflate(source, start), 0
+    rewriter = _Rewriter(source, header, convert, transfer_syntax_uid)
+    encoding = _Encoding(header.implicit_vr, header.big_endian)
+    root = _Level(encoding, len(source), header.attributes)
+    rewriter.data_set(data_set := _Output(), root, start)
     out = _Output()
     if as_file:
         out.write(bytes(128) + b"DICM")
-        out.write(_file_meta(source, header, transfer_syntax_uid))
-    start = header.dataset_offset
-    if header.deflated:
-        source, start = _inflate(source, start), 0
-    implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
-    rewriter = _Rewriter(source, header, decode, _implicit_header if implicit else _element_header)
-    encoding = _Encoding(header.implicit_vr, header.big_endian)
-    rewriter.data_set(out, _Level(encoding, len(source), header.attributes), start)
-    return Rewritten(out.size, _chunks(out.pieces, source))
+        out.write(_file_meta(stored, header, transfer_syntax_uid, rewriter.sop_instance_uid))
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        deflated = _deflated(_chunks(data_set.pieces, source))
+        return Rewritten(None, chain(_chunks(out.pieces, stored), deflated))
+    out.extend(data_set)
+    return Rewritten(out.size if out.is_sized else None, _chunks(out.pieces, source))
+
+
+def _require_convertible(header: Header, transfer_syntax_uid: str) -> None:
+    syntax, table = lookup(header.transfer_syntax_uid), header.frames
+    if syntax.uid in _JPIP:
+        raise NotAcceptable("the pixel data is only referred to, not contained")
+    if syntax.codec is Codec.NONE and table is not None:
+        raise UndecodablePixelData(f"no decoder for transfer syntax {syntax.uid}")
+    if syntax.encapsulated and table is not None and not table.spans:
+        raise UndecodablePixelData("the pixel data is not in fragments that can be told apart")
+    if transfer_syntax_uid not in BY_TRANSFER_SYNTAX:
+        return
+    if table is None:
+        raise NotAcceptable("the object has no pixel data that could be compressed")
+    if table.number_of_frames != frames.frame_count(header.attributes):
+        raise UndecodablePixelData("some frames are missing")
+
+
+def _deflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Of even length, as PS3.5 section A.5 has it."""
+    deflating = deflater()
+    size = 0
+    for chunk in chunks:
+        if made := deflating.compress(chunk):
+            size += len(made)
+            yield made
+    last = deflating.flush()
+    yield last + b"\0" * ((size + len(last)) % 2)
 
 
 def _inflate(source: Source, start: int) -> bytes:
@@ -138,20 +174,27 @@ class _Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class _DecodedFrames:
-    """Frames that become native one after the other."""
+class _NativeFrames:
+    """Frames that become native one after the other, without anything between them."""
 
-    first: bytes
-    spans: tuple[tuple[int, int], ...]
-    description: PixelDescription
-    decode: Decode
+    frames: Iterator[bytes]
+    number: int
+    frame_bits: int
 
     @property
     def length(self) -> int:
-        return (len(self.spans) * self.description.frame_bits + 7) // 8
+        return (self.number * self.frame_bits + 7) // 8
 
 
-_Piece = bytearray | _Stretch | _DecodedFrames
+@dataclass(frozen=True, slots=True)
+class _EncodedFrames:
+    """Frames that are compressed one after the other, each in an item."""
+
+    frames: Iterator[bytes]
+    length: int | None
+
+
+_Piece = bytearray | _Stretch | _NativeFrames | _EncodedFrames
 
 
 @dataclass(slots=True)
@@ -160,6 +203,7 @@ class _Output:
 
     pieces: list[_Piece] = field(default_factory=list)
     size: int = 0
+    is_sized: bool = True
 
     def write(self, content: bytes | bytearray) -> None:
         if not self.pieces or not isinstance(self.pieces[-1], bytearray):
@@ -169,9 +213,12 @@ class _Output:
             last += content
         self.size += len(content)
 
-    def plan(self, piece: _Stretch | _DecodedFrames) -> None:
+    def plan(self, piece: _Stretch | _NativeFrames | _EncodedFrames) -> None:
         self.pieces.append(piece)
-        self.size += piece.length
+        if piece.length is None:
+            self.is_sized = False
+        else:
+            self.size += piece.length
 
     def extend(self, other: "_Output") -> None:
         for piece in other.pieces:
@@ -187,8 +234,10 @@ def _chunks(pieces: Iterable[_Piece], source: Source) -> Iterator[bytes]:
             yield bytes(piece)
         elif isinstance(piece, _Stretch):
             yield from _stretch_chunks(piece, source)
+        elif isinstance(piece, _NativeFrames):
+            yield from _joined(piece.frames, piece.frame_bits)
         else:
-            yield from _joined(_decoded(piece, source), piece.description.frame_bits)
+            yield from (_item(frame) for frame in piece.frames)
 
 
 def _stretch_chunks(stretch: _Stretch, source: Source) -> Iterator[bytes]:
@@ -198,12 +247,13 @@ def _stretch_chunks(stretch: _Stretch, source: Source) -> Iterator[bytes]:
     for start in range(stretch.offset, end, CHUNK_BYTES):
         chunk = source[start : min(start + CHUNK_BYTES, end)]
         yield pixels.little_endian(chunk, stretch.unit)
+        if (start - stretch.offset) % _RELEASE_BYTES == 0:
+            frames.release(source)
 
 
-def _decoded(frames: _DecodedFrames, source: Source) -> Iterator[bytes]:
-    yield frames.first
-    for start, stop in frames.spans[1:]:
-        yield frames.decode(join_fragments(source[start:stop]), frames.description)
+def _item(frame: bytes) -> bytes:
+    padding = len(frame) % 2
+    return _delimiter(_ITEM, len(frame) + padding) + frame + b"\0" * padding
 
 
 def _joined(frames: Iterable[bytes], frame_bits: int) -> Iterator[bytes]:
@@ -241,14 +291,6 @@ def _delimiter(key: str, length: int = 0) -> bytes:
 
 def _padding(vr: str) -> bytes:
     return b" " if vr in _TEXT_VRS else b"\0"
-
-
-def _encoded(attribute: Mapping[str, Any]) -> bytes:
-    (value,) = attribute["Value"]
-    if attribute["vr"] == "US":
-        return struct.pack("<H", value)
-    text = str(value).encode("ascii")
-    return text + b" " * (len(text) % 2)
 
 
 # What is read
@@ -347,7 +389,13 @@ def _guessed(source: Source, position: int, level: "_Level") -> _Element:
     raise _unreadable(position)
 
 
-def _file_meta(source: Source, header: Header, transfer_syntax_uid: str) -> bytes:
+def _file_meta(
+    source: Source, header: Header, transfer_syntax_uid: str, sop_instance_uid: str | None
+) -> bytes:
+    """`sop_instance_uid` is None where the object stays the one that it is."""
+    changed = {"00020010": transfer_syntax_uid.encode()}
+    if sop_instance_uid is not None:
+        changed["00020003"] = sop_instance_uid.encode()
     out = bytearray()
     position = 132
     level = _Level(_Encoding(), header.dataset_offset, header.file_meta)
@@ -355,9 +403,7 @@ def _file_meta(source: Source, header: Header, transfer_syntax_uid: str) -> byte
         element = _element(source, position, level.encoding)
         if element.vr == _INVALID_VR:
             element = _guessed(source, position, level)
-        value = source[element.start : element.stop]
-        if element.key == "00020010":
-            value = transfer_syntax_uid.encode()
+        value = changed.get(element.key) or source[element.start : element.stop]
         if element.key != "00020000":
             vr = element.vr or header.file_meta.get(element.key, {}).get("vr", "UN")
             value += _padding(vr) * (len(value) % 2)
@@ -370,23 +416,24 @@ class _Rewriter:
     """Walks over one stored data set; the walk mirrors that of `part10`."""
 
     def __init__(
-        self,
-        source: Source,
-        header: Header,
-        decode: Decode,
-        element_header: Callable[[str, str, int], bytes],
+        self, source: Source, header: Header, convert: Convert, transfer_syntax_uid: str
     ) -> None:
         self.source = source
         self.header = header
-        self.decode = decode
-        self.element_header = element_header
+        self.convert = convert
+        self.target = transfer_syntax_uid
+        implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+        self.element_header = _implicit_header if implicit else _element_header
+        self.written = IMPLICIT_VR_LITTLE_ENDIAN if implicit else EXPLICIT_VR_LITTLE_ENDIAN
         self.bulk: dict[str, BulkValue] = {value.path: value for value in header.bulk}
+        self.sop_instance_uid: str | None = None
+        """Of the other image that a lossy target makes."""
 
     def data_set(self, out: _Output, level: _Level, position: int) -> int:
         """Write what lies between `position` and the end of `level`; returns where that is."""
         last_key, stray = "", False
-        description = self._decoded_here(level)
-        changes = self._changes(level, description)
+        conversion = self._converted_here(level)
+        changes = self._changes(level, conversion)
         while position + 8 <= level.end:
             element = self._next(level, position)
             if element is None:
@@ -404,9 +451,9 @@ class _Rewriter:
                 continue
             last_key = max(last_key, element.key)
             if self._write_changes(out, changes, element.key):
-                position = element.stop
+                position = self._behind(level, element)
                 continue
-            position = self._element(out, level, element, description)
+            position = self._element(out, level, element, conversion)
         return level.end
 
     def _next(self, level: _Level, position: int) -> _Element | None:
@@ -427,26 +474,51 @@ class _Rewriter:
         """Write the changed attributes up to `key`; whether that is one of them."""
         due = sorted(tag for tag in changes if tag <= key)
         for tag in due:
-            attribute = changes.pop(tag)
-            self._write_value(out, tag, attribute["vr"], _encoded(attribute))
+            out.write(data_sets.encode({tag: changes.pop(tag)}, self.written))
         return key in due
 
-    def _decoded_here(self, level: _Level) -> PixelDescription | None:
-        """How the pixel data of this level is stored, if it has to be decoded."""
+    def _behind(self, level: _Level, element: _Element) -> int:
+        if element.length == _UNDEFINED:
+            return self._sequence(_Output(), level, element)
+        return element.stop
+
+    def _converted_here(self, level: _Level) -> Conversion | None:
+        """What has to be done to the pixel data of this level; None: nothing, or there is none.
+
+        Pixel data in sequences (icons) becomes native, whatever that of the image becomes.
+        """
+        table = self.header.frames
+        if not level.path and self.target in BY_TRANSFER_SYNTAX and table is not None:
+            conversion = Conversion(self._description(level, table), self.target)
+            conversion.require_encoder()
+            return conversion
         for key in _PIXEL_DATA:
             bulk = self.bulk.get(level.path + key)
             if bulk and self.source[bulk.offset - 4 : bulk.offset] == b"\xff\xff\xff\xff":
-                return PixelDescription.from_attributes(
-                    level.attributes, self.header.transfer_syntax_uid
+                return Conversion(
+                    PixelDescription.from_attributes(
+                        level.attributes, self.header.transfer_syntax_uid
+                    )
                 )
         return None
 
-    def _changes(self, level: _Level, description: PixelDescription | None) -> dict[str, Any]:
-        if description is None:
+    def _description(self, level: _Level, table: Frames) -> PixelDescription:
+        """Of frames as `_frames` gives them."""
+        uid = self.header.transfer_syntax_uid
+        described = PixelDescription.from_attributes(level.attributes, uid)
+        if not table.frame_bits:
+            return described
+        explicit = replace(described, transfer_syntax=lookup(EXPLICIT_VR_LITTLE_ENDIAN))
+        return explicit.stored_in(table.frame_bits)
+
+    def _changes(self, level: _Level, conversion: Conversion | None) -> dict[str, Any]:
+        if conversion is None:
             return {}
-        changes = pixels.native_changes(description)
+        changes = transcoding.changes(conversion)
         if level.path:
             changes.pop("00282110", None)  # of the image, not of its icon
+        elif conversion.target in transcoding.LOSSY:
+            changes |= self._lossy_changes(conversion)
         return {
             key: attribute
             for key, attribute in changes.items()
@@ -454,15 +526,17 @@ class _Rewriter:
         }
 
     def _element(
-        self, out: _Output, level: _Level, element: _Element, description: PixelDescription | None
+        self, out: _Output, level: _Level, element: _Element, conversion: Conversion | None
     ) -> int:
         key = element.key
         vr = element.vr or level.attributes.get(key, {}).get("vr", "UN")
+        if key in _PIXEL_DATA and conversion is not None and conversion.encoder is not None:
+            return self._encapsulated(out, element, conversion)
         if element.length == _UNDEFINED:
-            if key in _PIXEL_DATA and description is not None:
-                return self._pixel_data(out, level, element, description)
+            if key in _PIXEL_DATA and conversion is not None:
+                return self._native(out, level, element, conversion)
             return self._sequence(out, level, element)
-        skipped = key.endswith("0000") or (description and key in _FRAGMENT_TABLES)
+        skipped = key.endswith("0000") or (conversion and key in _FRAGMENT_TABLES)
         if skipped or (not level.path and key not in level.attributes):
             return element.stop
         if vr == "SQ":
@@ -475,7 +549,7 @@ class _Rewriter:
         if level.encoding.big_endian:
             unit = _WORDS.get(vr, 1)
             if element.key in _PIXEL_DATA:
-                unit = pixels.swapped_unit(vr, self._bits_allocated(level))
+                unit = pixels.swapped_unit(vr, self._bits_allocated(level.attributes))
         if element.length % unit:
             raise _unreadable(element.start)
         if element.length <= _SMALL_BYTES:
@@ -487,8 +561,8 @@ class _Rewriter:
         out.plan(_Stretch(element.start, element.length, unit))
         out.write(_padding(vr) * padding)
 
-    def _bits_allocated(self, level: _Level) -> int:
-        values = level.attributes.get("00280100", {}).get("Value")
+    def _bits_allocated(self, attributes: Mapping[str, Any]) -> int:
+        values = attributes.get("00280100", {}).get("Value")
         bits = values[0] if values else 16
         return bits if bits in (8, 16, 32, 64) else 16
 
@@ -562,29 +636,93 @@ class _Rewriter:
             return _Encoding(implicit_vr=not (written and not fits))
         return _Encoding(implicit_vr=fits and not written and not vr.isalpha())
 
-    def _pixel_data(
-        self, out: _Output, level: _Level, element: _Element, description: PixelDescription
+    def _native(
+        self, out: _Output, level: _Level, element: _Element, conversion: Conversion
     ) -> int:
         bulk = self.bulk[level.path + element.key]
-        frames = self.header.frames
+        stored, number = self._frames(), 1
         if level.path:
-            spans: list[tuple[int, int]] = [self._icon(bulk)]
-        elif frames is None or not frames.spans:
-            raise UndecodablePixelData("where one frame ends and the next begins is unknown")
-        else:
-            spans = [tuple(span) for span in struct.iter_unpack("<QQ", frames.spans)]
-        first_start, first_stop = spans[0]
-        first = self.decode(join_fragments(self.source[first_start:first_stop]), description)
-        decoded = _DecodedFrames(first, tuple(spans), description, self.decode)
-        padding = decoded.length % 2
-        if decoded.length + padding > _MAX_LENGTH:
+            start, stop = self._icon(bulk)
+            stored = iter((join_fragments(self.source[start:stop]),))
+        elif self.header.frames is not None:
+            number = self.header.frames.number_of_frames
+        description = conversion.description
+        native = _NativeFrames(
+            self._begun(stored, conversion, level.path), number, description.frame_bits
+        )
+        padding = native.length % 2
+        if native.length + padding > _MAX_LENGTH:
             raise NotAcceptable("the decoded pixel data is too long for one element")
         vr = {"7FE00008": "OF", "7FE00009": "OD"}.get(element.key)
         vr = vr or ("OW" if description.bits_allocated > 8 else "OB")
-        out.write(self.element_header(element.key, vr, decoded.length + padding))
-        out.plan(decoded)
+        out.write(self.element_header(element.key, vr, native.length + padding))
+        out.plan(native)
         out.write(b"\0" * padding)
         return self._after_fragments(bulk)
+
+    def _encapsulated(self, out: _Output, element: _Element, conversion: Conversion) -> int:
+        table = self.header.frames
+        single = table is not None and table.number_of_frames == 1
+        encoded = self._begun(self._frames(), conversion, "")
+        length = None
+        if single:
+            frame = next(encoded)
+            encoded, length = iter((frame,)), len(_item(frame))
+        out.write(self.element_header(element.key, "OB", _UNDEFINED) + _delimiter(_ITEM))
+        out.plan(_EncodedFrames(encoded, length))
+        out.write(_delimiter(_SEQUENCE_DELIMITER))
+        if element.length == _UNDEFINED:
+            return self._after_fragments(self.bulk[element.key])
+        return element.stop
+
+    def _begun(self, stored: Iterator[bytes], conversion: Conversion, path: str) -> Iterator[bytes]:
+        """The new frames, of which the first is already there."""
+        made = self.convert(stored, conversion, path)
+        first = next(made, None)
+        if first is None:
+            raise UndecodablePixelData("there are no frames")
+        return chain((first,), made)
+
+    def _frames(self) -> Iterator[bytes]:
+        """The frames as `decode_frame` takes them; uncompressed ones are little endian."""
+        table = self.header.frames
+        if table is None or not (table.spans or table.frame_bits):
+            raise UndecodablePixelData("where one frame ends and the next begins is unknown")
+        read = 0
+        for index in range(table.number_of_frames):
+            if table.frame_bits:
+                frame = self._native_frame(table, index)
+            else:
+                start, stop = table.span(index)
+                frame = join_fragments(self.source[start:stop])
+            read += len(frame)
+            if read > _RELEASE_BYTES:
+                frames.release(self.source)
+                read = 0
+            yield frame
+
+    def _native_frame(self, table: Frames, index: int) -> bytes:
+        unit = 8  # bits
+        if self.header.big_endian:
+            bits = self._bits_allocated(self.header.attributes)
+            vr = self.header.attributes.get(table.tag, {}).get("vr", "OW")
+            unit = 8 * pixels.swapped_unit(vr, bits)
+        first_bit = index * table.frame_bits
+        start = first_bit // unit * unit
+        stop = -(-(first_bit + table.frame_bits) // unit) * unit
+        words = self.source[table.offset + start // 8 : table.offset + stop // 8]
+        turned = pixels.little_endian(words, unit // 8)
+        return pixels.packed_frame(turned, first_bit - start, table.frame_bits)
+
+    def _lossy_changes(self, conversion: Conversion) -> dict[str, Any]:
+        made = self.convert(self._frames(), conversion, "")
+        sizes = [len(frame) for frame in made]
+        image = conversion.image
+        before = len(sizes) * image.rows * image.columns * image.samples_per_pixel
+        ratio = before * image.bits_allocated / 8 / max(1, sum(sizes))
+        changes = transcoding.lossy_changes(self.header.attributes, conversion, ratio=ratio)
+        self.sop_instance_uid = changes["00080018"]["Value"][0]
+        return changes
 
     def _icon(self, bulk: BulkValue) -> tuple[int, int]:
         """From the first fragment, behind the offset table, to the last: one frame."""

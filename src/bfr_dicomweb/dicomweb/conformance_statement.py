@@ -11,9 +11,22 @@ from pathlib import Path
 from typing import Final
 
 from pydicom.datadict import keyword_for_tag
+from pydicom.uid import UID
 
 from bfr_dicomweb import __version__
-from bfr_dicomweb.dicom import attributes, character_sets, matching, media_types, part10
+from bfr_dicomweb.dicom import (
+    attributes,
+    character_sets,
+    compressed_images,
+    encapsulated_documents,
+    encoding,
+    matching,
+    media_types,
+    part10,
+    pixel_parts,
+    raster_images,
+    transcoding,
+)
 from bfr_dicomweb.dicom.matching import (
     AnyOf,
     Empty,
@@ -28,7 +41,16 @@ from bfr_dicomweb.dicom.matching import (
     parse_search,
 )
 from bfr_dicomweb.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, Codec, TransferSyntax
-from bfr_dicomweb.dicomweb import byte_ranges, multipart, stow, wado, worklist_statement
+from bfr_dicomweb.dicomweb import (
+    byte_ranges,
+    commitment_statement,
+    multipart,
+    representations,
+    stow,
+    uri_statement,
+    wado,
+    worklist_statement,
+)
 from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS, ROOT
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.dicomweb.worklist_statement import table
@@ -92,6 +114,7 @@ CONDITIONS: Final = {
     ("Retrieve", 404): "No such study, series, instance, frame or bulk value is stored.",
     ("Retrieve", 406): "There is no Accept header, nothing acceptable can be made, or the stored"
     " pixel data cannot be decoded to what is acceptable.",
+    ("Retrieve", 410): "It was stored here and has been deleted.",
     ("Retrieve", 413): "More frames are listed than the limit (section 6).",
     ("Retrieve", 416): "No byte of the ranges exists; Content-Range tells the size.",
     ("Retrieve", 503): "The catalogue or the disk cannot be used now; see Retry-After.",
@@ -114,7 +137,10 @@ CONDITIONS: Final = {
     " the accept parameter is malformed, has a wildcard or is not covered by the Accept header.",
     ("Search", 406): "There is no Accept header, or nothing acceptable can be made.",
     ("Search", 503): "The catalogue cannot be used now; see Retry-After.",
-    ("", 204): "A preflight request of an allowed origin (CORS).",
+    (
+        "",
+        204,
+    ): "A preflight request of an allowed origin (CORS); OPTIONS of a resource, with Allow.",
     ("", 403): "A preflight request of another origin.",
     ("", 404): "There is no such resource.",
     ("", 405): "The resource does not have the method; Allow names those it has.",
@@ -122,22 +148,19 @@ CONDITIONS: Final = {
 }
 
 ABSENT: Final = (
-    ("Capabilities (OPTIONS of the base URI)", "8.9", "mandatory"),
     ("Retrieve Rendered (…/rendered), all rendered media types", "10.4.1.1.3", "mandatory"),
     ("Retrieve Thumbnail (…/thumbnail)", "10.4.1.1.4", "optional"),
     ("Retrieve Rendered MPR and 3D", "10.4.1.1.7, 10.4.1.1.8", "optional"),
-    ("Store of metadata with bulk data (XML or JSON payloads)", "10.5.1.4", "mandatory"),
     ("Repository query keys (Prior Record Key, Maximum Number of Records)", "10.6.1.2.4", "opt."),
-    ("URI Service (WADO-URI)", "9", "another service"),
+    ("Retrieve Rendered Instance of the URI Service", "9.5", "mandatory"),
     ("Non-Patient Instance Service", "12", "another service"),
-    ("Storage Commitment Service", "13", "another service"),
 )
 
 ABOUT: Final = """\
 bfr_dicomweb is an archive for composite DICOM instances. It is an origin server of the Studies
 Service of PS3.18 and of the services for workitems and modality procedure steps: it is no user
-agent, and it is native, no proxy to DIMSE services. It stores, searches and retrieves; it never
-deletes instances and never alters what it holds. The same archive is an application entity, too:
+agent, and it is native, no proxy to DIMSE services. It stores, searches and retrieves; it deletes
+what it is told to, and never alters what it holds. The same archive is an application entity, too:
 [DIMSE.md](DIMSE.md).
 
 The layout follows PS3.2 Annex N where that applies. This file is made from the tables in the
@@ -155,8 +178,26 @@ private one. It can be retrieved unchanged in that transfer syntax. "File in Exp
 says whether it can also be sent as application/dicom in Explicit VR Little Endian, which is
 what a request that names no transfer syntax gets; "frames decoded" whether its pixel data can
 be sent as uncompressed application/octet-stream. Where there is nothing but a lossy form, or
-where decoding is not possible, a request that names no transfer syntax gets the stored form.
-Nothing is ever compressed, and no other conversion is made."""
+where decoding is not possible, a request that names no transfer syntax gets the stored form."""
+
+TRANSCODING: Final = """\
+What can be decoded can be sent in these transfer syntaxes, too: whole instances as
+application/dicom, frames in the media type of section 2.2. "Encoded" says how; the pixels
+after a lossless one are those before it, bit for bit. Which of them a particular image allows
+is decided by its attributes; a request that none satisfies is answered with 406, which lists
+those that do. DIMSE receivers that accept nothing else get lossless ones.
+
+- **Lossy** only for requests that name the transfer syntax itself: `*` and the default of
+  image/jpeg never mean it. Quality {quality}. The instance then is a derived image: Image Type,
+  Derivation Description and Code, Source Image Sequence, Lossy Image Compression with Ratio and
+  Method, and a SOP Instance UID of its own, always the same for the same image.
+- HTJ2K frames are in RPCL order with TLM and one tile-part a resolution, so that a range
+  request for the first bytes of a frame gives a smaller picture. High-Throughput JPEG 2000
+  (.203) is lossless as well.
+- RGB becomes YBR_RCT in JPEG 2000 and HTJ2K, YBR_FULL_422 becomes YBR_FULL; otherwise colours
+  stay as they are described. Planar Configuration is told as it is.
+- Compressed frames are in one fragment each, behind an empty Basic Offset Table. Deflated data
+  sets hold native pixel data. Icons become native."""
 
 REQUESTS: Final = """\
 - HTTP/1.1. Every resource that has GET has HEAD. Notifications are those of workitems (section 8).
@@ -193,14 +234,14 @@ RETRIEVE: Final = """\
   known size, which metadata of up to {whole} instances is."""
 
 STORE: Final = """\
-- Payload: multipart/related with parts of application/dicom, or one application/dicom object.
+- Payload: multipart/related with parts of application/dicom, or one application/dicom object; or
+  metadata and bulk data, as told below.
 - Each object needs Study Instance UID, Series Instance UID, SOP Instance UID and SOP Class UID,
   each of digits and dots and at most 64 characters; leading zeros of components are tolerated.
   What cannot be read to its end as a data set is refused. Nothing else is: other defects are
   kept.
 - **Bytes are kept as they were received**, preamble and file meta information included. No
-  attribute is coerced, so Original Attributes Sequence is never added, and warning B000H is
-  never given.
+  attribute of a PS3.10 object is coerced.
 - **Duplicates**: the same SOP Instance UID with the same bytes is a success and stored once.
   With other bytes it is refused, and the first object is kept.
 - The answer is sent when bytes and catalogue are on stable storage.
@@ -214,7 +255,35 @@ STORE: Final = """\
 
 WARNING: Final = """\
 Warning Reason {reasons}: the File Meta Information names another SOP class than the data set,
-which is believed."""
+which is believed. Warning Reason {coerced}: attributes were supplied for an object that came as
+metadata and bulk data; Original Attributes Sequence names them, in the answer and in the object."""
+
+PARTS: Final = """\
+Metadata and bulk data (PS3.18 section 10.5.1.4) come as multipart/related, with type
+application/dicom+json (one part, an array; one data set alone is tolerated) or
+application/dicom+xml (a part for each instance). Bulk data follow, each part with the
+Content-Location that a BulkDataURI names; relative references mean the same on both sides. The
+metadata without any bulk data need no parts.
+
+- Group 0002, group lengths, offset tables and Available Transfer Syntax UID are ignored in
+  metadata. Objects without encapsulated pixel data are made in Explicit VR Little Endian.
+- Pixel data: native, in one part or one a frame; compressed, one part a frame; a video in one
+  part. What the stream tells may be left out of the metadata. Where both tell it, Rows, Columns,
+  Samples per Pixel and Number of Frames have to agree, else the instance is refused. A
+  transfer-syntax parameter has to fit the stream.
+- Compressed frames are kept byte for byte; the boxes of JP2, JPX and JPH are taken off. GIF and
+  PNG are decoded, without transparency; the frames of an animation keep their times. Progressive
+  JPEG gets a retired transfer syntax, the only one in which it stays what it is.
+- The padding of frames, videos and documents of odd length is left off when they are retrieved.
+- Missing UIDs are generated (2.25); those of one request share a study, and a series for each
+  SOP class. A SOP class that is missing follows from the payload. For secondary captures, visible
+  light images, their videos and encapsulated documents, missing attributes of types 1 and 2 are
+  supplied; other classes are stored as they are told.
+- Each instance succeeds or fails alone. Bulk data that nothing refers to is one Other Failures
+  item. A payload that is cut off, or whose JSON is none, is refused whole (400), and so is one
+  beyond the limits (413).
+
+{types}"""
 
 MATCHING: Final = """\
 - **Unsupported parameters**, unknown attributes and keys of a level that the resource does not
@@ -321,13 +390,18 @@ def document() -> str:
         ("### 1.3 SOP classes (N.1.1)", CLASSES),
         ("### 1.4 Transfer syntaxes (N.1.1)", SYNTAXES, _transfer_syntaxes()),
         (
+            "### 1.5 Transcoding on retrieve (PS3.18 8.7.3)",
+            TRANSCODING.format(quality=encoding.JPEG_QUALITY),
+            _transcoding(),
+        ),
+        (
             "## 2 Studies Service (N.5.3.2)",
             f"Paths are below the base URI, `{ROOT}`.",
             _resources("Studies"),
         ),
         ("### 2.1 All requests", REQUESTS),
         ("### 2.2 Retrieve", _retrieve(), _bulk_media_types()),
-        ("### 2.3 Store", STORE, _failure_reasons(), _warning_reasons()),
+        ("### 2.3 Store", STORE, _parts(), _failure_reasons(), _warning_reasons()),
         ("### 2.4 Search", _search_parameters(), _searched_levels(), _keys(), _matching()),
         ("#### Results", _returned(), RESULTS),
         ("## 3 Status codes (N.7.3.3)", _statuses()),
@@ -340,6 +414,16 @@ def document() -> str:
             _resources(*worklist_statement.SERVICES),
         ),
         *worklist_statement.sections(),
+        (
+            "## 9 URI Service, ZIP files and Capabilities (N.5.3.1)",
+            _resources(*uri_statement.SERVICES),
+        ),
+        *uri_statement.sections(),
+        (
+            "## 10 Storage commitment, deleting, change feed (N.5.3.1)",
+            _resources(*commitment_statement.SERVICES),
+        ),
+        *commitment_statement.sections(),
     )
     return "\n\n".join(part for section in sections for part in section) + "\n"
 
@@ -378,7 +462,9 @@ def _transfer_syntaxes() -> str:
     rows = []
     for syntax in TRANSFER_SYNTAXES:
         native = syntax.encapsulated is False
-        offers = wado.pixel_offers(syntax.uid, native=native) if _has_frames(syntax) else ()
+        offers = (
+            representations.pixel_offers(syntax.uid, native=native) if _has_frames(syntax) else ()
+        )
         as_stored = dict.fromkeys(offer.media_type for offer in offers if offer.stored)
         decoded = any(offer.transfer_syntax_uid != syntax.uid or native for offer in offers)
         name = f"{syntax.name} (retired)" if syntax.retired else syntax.name
@@ -399,6 +485,19 @@ def _transfer_syntaxes() -> str:
         "Frames decoded",
     )
     return table(head, rows)
+
+
+def _transcoding() -> str:
+    rows = (
+        (
+            one.transfer_syntax.uid,
+            one.transfer_syntax.name.replace("|", "\\|"),
+            _mark(one.decodes),
+            one.encodes or "-",
+        )
+        for one in transcoding.capabilities()
+    )
+    return table(("UID", "Transfer syntax", "Decoded", "Encoded"), rows)
 
 
 def _retrieve() -> str:
@@ -429,7 +528,23 @@ def _failure_reasons() -> str:
 
 def _warning_reasons() -> str:
     reasons = ", ".join(f"{code:04X}H ({code})" for code in stow.WARNING_REASON.values())
-    return WARNING.format(reasons=reasons)
+    coerced = f"{stow.COERCED:04X}H ({stow.COERCED})"
+    return WARNING.format(reasons=reasons, coerced=coerced)
+
+
+def _parts() -> str:
+    rows = [
+        ("`application/octet-stream`", "Native pixel data, documents, any other bulk data"),
+        *((f"`{name}`", "Pixel data, kept") for name in compressed_images.FAMILIES),
+        (f"`{pixel_parts.RLE}`", "Pixel data that the metadata describes, kept"),
+        *((f"`{name}`", "Video, kept") for name in sorted(pixel_parts.VIDEO_TYPES)),
+        *((f"`{name}`", "Pixel data, decoded") for name in sorted(raster_images.RASTER)),
+        *(
+            (f"`{one.mime_type}`", f"Document of {UID(one.sop_class_uid).name}, kept")
+            for one in encapsulated_documents.DOCUMENT_TYPES
+        ),
+    ]
+    return PARTS.format(types=table(("Media type of a part", "What it may be"), rows))
 
 
 def _search_parameters() -> str:
@@ -441,14 +556,7 @@ def _search_parameters() -> str:
     return table(("Parameter", "Type", "Meaning"), rows)
 
 
-_RESOURCE_OF: Final = {
-    SearchLevel.STUDIES: "/studies",
-    SearchLevel.STUDY_SERIES: "/studies/{study}/series",
-    SearchLevel.STUDY_INSTANCES: "/studies/{study}/instances",
-    SearchLevel.SERIES_INSTANCES: "/studies/{study}/series/{series}/instances",
-    SearchLevel.SERIES: "/series",
-    SearchLevel.INSTANCES: "/instances",
-}
+_RESOURCE_OF: Final = {e.search_level: e.path for e in ENDPOINTS if e.search_level is not None}
 
 
 def _searched_levels() -> str:

@@ -5,7 +5,7 @@ are all made from `ENDPOINTS`.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from starlette.requests import Request
@@ -13,8 +13,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM
+from bfr_dicomweb.dicom.matching import SearchLevel
+from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, ZIP
 from bfr_dicomweb.dicomweb import (
+    capabilities,
+    changes,
+    commitments,
+    deletion,
     event_channel,
     health,
     image_display,
@@ -23,6 +28,8 @@ from bfr_dicomweb.dicomweb import (
     stow,
     ups,
     wado,
+    wado_uri,
+    zip_payload,
 )
 from bfr_dicomweb.errors import NotAllowed
 
@@ -34,16 +41,19 @@ SERIES: Final = "/studies/{study}/series/{series}"
 INSTANCE: Final = "/studies/{study}/series/{series}/instances/{instance}"
 
 MULTIPART_DICOM: Final = f'multipart/related; type="{DICOM}"'
+MULTIPART_JSON: Final = f'multipart/related; type="{DICOM_JSON}"'
 MULTIPART_XML: Final = f'multipart/related; type="{DICOM_XML}"'
 MULTIPART_BULK: Final = f'multipart/related; type="{OCTET_STREAM}"'
-COMPRESSED: Final = "multipart/related; type=<compressed bulkdata media type>"
 PROBLEM: Final = "application/problem+json"
 
 
 # By chapter of PS3.18.
 SERVICES: Final = {
+    "8": "Capabilities",
+    "9": "URI",
     "10": "Studies",
     "11": "Worklist",
+    "13": "Storage Commitment",
     "14": "Modality Scheduled Procedure Step",
     "15": "Modality Performed Procedure Step",
 }
@@ -51,11 +61,13 @@ SERVICES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A query parameter; `kind` is its JSON schema type."""
+    """A query parameter; `kind` is its JSON schema type, `values` are all that it may have."""
 
     name: str
     kind: Literal["string", "integer", "boolean"] = "string"
     meaning: str = ""
+    is_required: bool = False
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +78,10 @@ class Endpoint:
         path: Below the base URI, or below the origin for `section` "".
         section: Of PS3.18.
         statuses: Every status that the handler answers with beside 500.
+        search_level: Of searches whose query may have attributes to be matched.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE", "OPTIONS"]
     path: str
     handler: Handler
     transaction: str
@@ -79,6 +92,7 @@ class Endpoint:
     consumes: tuple[str, ...] = ()
     query: tuple[Param, ...] = ()
     is_payload_optional: bool = False
+    search_level: SearchLevel | None = None
 
     @property
     def service(self) -> str:
@@ -101,11 +115,11 @@ SEARCH: Final = (
     ACCEPT,
 )
 
-FOUND: Final = (200, 206, 304, 400, 404, 406, 413, 416, 503)
+FOUND: Final = (200, 206, 304, 400, 404, 406, 410, 413, 416, 503)
 SEARCHED: Final = (200, 204, 400, 406, 503)
 
 
-def _search(path: str, handler: Handler, what: str) -> Endpoint:
+def _search(path: str, handler: Handler, what: str, level: SearchLevel) -> Endpoint:
     return Endpoint(
         method="GET",
         path=path,
@@ -116,6 +130,7 @@ def _search(path: str, handler: Handler, what: str) -> Endpoint:
         query=SEARCH,
         produces=(DICOM_JSON, MULTIPART_XML),
         statuses=SEARCHED,
+        search_level=level,
     )
 
 
@@ -127,7 +142,7 @@ def _store(path: str, what: str) -> Endpoint:
         transaction="Store",
         section="10.5",
         summary=f"Store instances of {what}",
-        consumes=(MULTIPART_DICOM, DICOM),
+        consumes=(MULTIPART_DICOM, DICOM, MULTIPART_JSON, MULTIPART_XML, DICOM_JSON, DICOM_XML),
         produces=(DICOM_JSON, DICOM_XML),
         statuses=(200, 202, 400, 406, 409, 411, 413, 415, 503, 507),
     )
@@ -144,6 +159,30 @@ def _retrieve(path: str, handler: Handler, summary: str, *produces: str) -> Endp
         query=(ACCEPT,),
         produces=produces,
         statuses=FOUND,
+    )
+
+
+DICOMDIR: Final = Param(
+    zip_payload.PARAMETER, "boolean", "application/zip alone: with a DICOMDIR. Not of PS3.18."
+)
+
+
+def _files(path: str, summary: str, *produces: str) -> Endpoint:
+    files = _retrieve(path, wado.retrieve_instances, summary, *produces)
+    return replace(files, query=(ACCEPT, DICOMDIR))
+
+
+def _delete(path: str, what: str) -> Endpoint:
+    """No transaction of the Standard."""
+    return Endpoint(
+        method="DELETE",
+        path=ROOT + path,
+        handler=deletion.delete,
+        transaction="Delete",
+        section="",
+        summary=f"Delete {what}, where that is allowed",
+        produces=(PROBLEM,),
+        statuses=(204, 400, 404, 405, 410, 503, 507),
     )
 
 
@@ -196,8 +235,32 @@ def _worklist(
     )
 
 
-BULK: Final = (MULTIPART_BULK, OCTET_STREAM, COMPRESSED)
+BULK: Final = (MULTIPART_BULK, OCTET_STREAM, capabilities.COMPRESSED)
 METADATA: Final = (DICOM_JSON, MULTIPART_XML)
+COMMITMENT: Final = "/commitment-requests/{transaction}"
+COMMITTED: Final = (DICOM_JSON, DICOM_XML, MULTIPART_JSON, MULTIPART_XML)
+
+# PS3.18 Tables 9.1.2-1, 9.4.1-1 and 9.5.1-1
+URI_QUERY: Final = (
+    Param("requestType", meaning="WADO", is_required=True, values=("WADO",)),
+    Param("studyUID", meaning="Study Instance UID", is_required=True),
+    Param("seriesUID", meaning="Series Instance UID", is_required=True),
+    Param("objectUID", meaning="SOP Instance UID", is_required=True),
+    Param("contentType", meaning="application/dicom, or rendered media types."),
+    Param("charset", meaning="Character sets; ignored, as only instances are answered."),
+    Param("transferSyntax", meaning="One UID; * is as stored, which is not of PS3.18."),
+    Param("anonymize", meaning="By the Basic Profile of PS3.15.", values=("yes",)),
+    Param("annotation", meaning="patient, technique"),
+    Param("frameNumber", "integer", "From 1."),
+    Param("rows", "integer", "Most rows of the image."),
+    Param("columns", "integer", "Most columns of the image."),
+    Param("region", meaning="xmin,ymin,xmax,ymax from 0 to 1."),
+    Param("windowCenter", meaning="A decimal, with windowWidth."),
+    Param("windowWidth", meaning="A decimal, with windowCenter."),
+    Param("imageQuality", "integer", "1 to 100."),
+    Param("presentationSeriesUID", meaning="Of the presentation state, with presentationUID."),
+    Param("presentationUID", meaning="SOP Instance UID of the presentation state."),
+)
 
 # PS3.18 Table 10.3-2, in the order in which a viewer's requests are frequent.
 ENDPOINTS: Final = (
@@ -205,17 +268,29 @@ ENDPOINTS: Final = (
     _retrieve(f"{SERIES}/metadata", wado.retrieve_metadata, "Metadata of a series", *METADATA),
     _retrieve(f"{INSTANCE}/metadata", wado.retrieve_metadata, "Metadata of an instance", *METADATA),
     _retrieve(f"{STUDY}/metadata", wado.retrieve_metadata, "Metadata of a study", *METADATA),
-    _search("/studies", qido.search_for_studies, "studies"),
-    _search(f"{STUDY}/series", qido.search_for_series, "series of a study"),
-    _search(f"{STUDY}/instances", qido.search_for_instances, "instances of a study"),
-    _search(f"{SERIES}/instances", qido.search_for_instances, "instances of a series"),
-    _search("/series", qido.search_for_series, "series"),
-    _search("/instances", qido.search_for_instances, "instances"),
+    _search("/studies", qido.search_for_studies, "studies", SearchLevel.STUDIES),
+    _search(
+        f"{STUDY}/series", qido.search_for_series, "series of a study", SearchLevel.STUDY_SERIES
+    ),
+    _search(
+        f"{STUDY}/instances",
+        qido.search_for_instances,
+        "instances of a study",
+        SearchLevel.STUDY_INSTANCES,
+    ),
+    _search(
+        f"{SERIES}/instances",
+        qido.search_for_instances,
+        "instances of a series",
+        SearchLevel.SERIES_INSTANCES,
+    ),
+    _search("/series", qido.search_for_series, "series", SearchLevel.SERIES),
+    _search("/instances", qido.search_for_instances, "instances", SearchLevel.INSTANCES),
     _store("/studies", "any studies"),
     _store(STUDY, "one study"),
-    _retrieve(INSTANCE, wado.retrieve_instances, "An instance", MULTIPART_DICOM, DICOM, *BULK),
-    _retrieve(SERIES, wado.retrieve_instances, "Instances of a series", MULTIPART_DICOM, *BULK),
-    _retrieve(STUDY, wado.retrieve_instances, "Instances of a study", MULTIPART_DICOM, *BULK),
+    _files(INSTANCE, "An instance", MULTIPART_DICOM, DICOM, ZIP, *BULK),
+    _files(SERIES, "Instances of a series", MULTIPART_DICOM, ZIP, *BULK),
+    _files(STUDY, "Instances of a study", MULTIPART_DICOM, ZIP, *BULK),
     _retrieve(
         f"{INSTANCE}/bulkdata/{{attribute:path}}", wado.retrieve_bulk_value, "One bulk value", *BULK
     ),
@@ -231,6 +306,25 @@ ENDPOINTS: Final = (
             ("pixeldata", wado.retrieve_pixel_data),
         )
     ),
+    Endpoint(
+        method="GET",
+        path=f"{ROOT}/changes",
+        handler=changes.changes,
+        transaction="Change Feed",
+        section="",
+        summary="What was stored, changed and deleted, in order",
+        produces=(JSON, PROBLEM),
+        statuses=(200, 400, 406, 409, 503),
+        query=(
+            Param("since", "integer", "Number behind which to go on; 0 is the beginning."),
+            Param("limit", "integer", "Most changes wanted; 1000 by default, 10000 at most."),
+            Param("wait", "integer", "Seconds to wait when there is none; 20 at most."),
+            Param("kind", meaning="Kinds of changes, separated by commas; all by default."),
+        ),
+    ),
+    _delete(STUDY, "a study"),
+    _delete(SERIES, "a series"),
+    _delete(INSTANCE, "an instance"),
     _worklist(
         "GET",
         "/workitems",
@@ -311,6 +405,24 @@ ENDPOINTS: Final = (
         (200, 400, 404, 503),
     ),
     _worklist(
+        "POST",
+        COMMITMENT,
+        commitments.request_commitment,
+        ("Request", "13.4", "Ask for storage commitment"),
+        (200, 202, 400, 406, 409, 413, 415, 503),
+        produces=COMMITTED,
+        is_payload=True,
+    ),
+    _worklist(
+        "GET",
+        COMMITMENT,
+        commitments.check_result,
+        ("Result Check", "13.5", "The result of asking for storage commitment"),
+        (200, 400, 404, 406, 410, 503),
+        query=(ACCEPT,),
+        produces=COMMITTED,
+    ),
+    _worklist(
         "GET",
         "/modality-scheduled-procedure-steps",
         modality_steps.search_for_scheduled_steps,
@@ -338,6 +450,27 @@ ENDPOINTS: Final = (
         produces=METADATA,
     ),
     Endpoint(
+        method="OPTIONS",
+        path="/",
+        handler=capabilities.retrieve_capabilities,
+        transaction="Retrieve Capabilities",
+        section="8.9",
+        summary="Resources, methods and media types of the service",
+        produces=(capabilities.WADL, JSON),
+        statuses=(200, 304, 400, 406),
+    ),
+    Endpoint(
+        method="GET",
+        path=wado_uri.PATH,
+        handler=wado_uri.retrieve_instance,
+        transaction="Retrieve DICOM Instance",
+        section="9.4",
+        summary="An instance that the query names; rendered ones are not made",
+        produces=(DICOM,),
+        statuses=(200, 206, 304, 400, 404, 406, 410, 416, 503),
+        query=URI_QUERY,
+    ),
+    Endpoint(
         method="GET",
         path="/IHEInvokeImageDisplay",
         handler=image_display.invoke_image_display,
@@ -360,6 +493,7 @@ ENDPOINTS: Final = (
     _plain("/health/live", health.live, "Is the process alive", "application/json", 200),
     _plain("/health/ready", health.ready, "May requests come", "application/json", 200, 503),
     _plain("/metrics", health.metrics, "Prometheus metrics", "text/plain", 200),
+    _plain("/openapi.json", capabilities.describe, "This description", JSON, 200, 304),
 )
 
 
@@ -369,7 +503,13 @@ def routes() -> list[BaseRoute]:
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.full_path, {})[endpoint.method] = endpoint
     resources = [Route(path, _Resource(path, methods)) for path, methods in by_path.items()]
-    return [*resources, WebSocketRoute(ROOT + EVENT_CHANNEL, event_channel.open_event_channel)]
+    # the base URI may be written without its slash
+    base = Route(ROOT, _Resource(ROOT + "/", by_path[ROOT + "/"]))
+    return [
+        *resources,
+        base,
+        WebSocketRoute(ROOT + EVENT_CHANNEL, event_channel.open_event_channel),
+    ]
 
 
 class _Resource:
@@ -384,7 +524,11 @@ class _Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["path_template"] = self._path
         endpoint = self._endpoints.get(scope["method"])
-        if endpoint is None:
-            raise NotAllowed((*self._endpoints, "OPTIONS"))
-        response = await endpoint.handler(Request(scope, receive, send))
+        if endpoint is not None:
+            response = await endpoint.handler(Request(scope, receive, send))
+        else:
+            allowed = tuple(dict.fromkeys((*self._endpoints, "OPTIONS")))
+            if scope["method"] != "OPTIONS":
+                raise NotAllowed(allowed)
+            response = Response(status_code=204, headers={"Allow": ", ".join(allowed)})
         await response(scope, receive, send)

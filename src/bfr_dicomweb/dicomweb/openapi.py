@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from bfr_dicomweb import __version__
+from bfr_dicomweb.dicomweb.capabilities import media_types_of
 from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS, PROBLEM, Endpoint
 
 FILE: Final = Path("openapi/dicomweb.json")
@@ -23,6 +24,7 @@ PATH_PARAMETERS: Final = {
     "attribute": "Path of a bulk value as the metadata's BulkDataURI gives it",
     "workitem": "SOP Instance UID of the workitem",
     "aet": "AE title of the subscriber",
+    "transaction": "Transaction UID",
     "mpps": "SOP Instance UID of the performed procedure step",
 }
 UID_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]+([.][0-9]+)*$", "maxLength": 64}
@@ -50,7 +52,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "bfr_dicomweb",
             "version": __version__,
-            "description": "QIDO-RS, WADO-RS, STOW-RS and UPS-RS of DICOM PS3.18.",
+            "description": "QIDO-RS, WADO-RS, WADO-URI, STOW-RS and UPS-RS of DICOM PS3.18.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
@@ -104,8 +106,9 @@ def _query(endpoint: Endpoint) -> list[dict[str, Any]]:
         {
             "name": param.name,
             "in": "query",
+            **({"required": True} if param.is_required else {}),
             "description": param.meaning,
-            "schema": {"type": param.kind},
+            "schema": {"type": param.kind, **({"enum": [*param.values]} if param.values else {})},
         }
         for param in endpoint.query
     ]
@@ -117,13 +120,13 @@ def _response(endpoint: Endpoint, status: int) -> dict[str, Any]:
         return response
     content: dict[str, Any] = {}
     if status < 400 or endpoint.consumes:
-        content = {media_type: {} for media_type in endpoint.produces}
+        content = {media_type: {} for media_type in media_types_of(endpoint)}
     if status == 206:
         content["multipart/byteranges"] = {}
     if status >= 400 and endpoint.section:
         content[PROBLEM] = {"schema": {"$ref": "#/components/schemas/Problem"}}
     elif status >= 400:
-        content = {media_type: {} for media_type in endpoint.produces}
+        content = {media_type: {} for media_type in media_types_of(endpoint)}
     return {**response, "content": content} if content else response
 
 

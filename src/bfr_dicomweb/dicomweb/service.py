@@ -10,7 +10,9 @@ from bfr_dicomweb.errors import InvalidQuery, InvalidRequest
 from bfr_dicomweb.http import base_uri
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services.archive import Archive
+from bfr_dicomweb.services.change_feed import ChangeFeed
 from bfr_dicomweb.services.event_channels import EventChannels
+from bfr_dicomweb.services.instance_parts import DEFAULT_PART_LIMITS, PartLimits
 from bfr_dicomweb.services.orders import Orders
 from bfr_dicomweb.services.store import is_uid
 
@@ -20,13 +22,16 @@ class Service:
     archive: Archive
     orders: Orders
     channels: EventChannels
+    feed: ChangeFeed
     root: str
     public_url: str | None = None
     trust_forwarded: bool = True
     max_results: int = 1000
     max_request_bytes: int | None = None
+    part_limits: PartLimits = DEFAULT_PART_LIMITS
     max_query_length: int = 32_768
     viewer_url: str | None = None
+    allows_deletion: bool = False
 
 
 def service_of(request: HTTPConnection) -> Service:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from bfr_dicomweb.dicom import native_model
 from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, MediaType, Offer
+from bfr_dicomweb.dicomweb import metadata_payload
 from bfr_dicomweb.dicomweb.multipart import (
     MultipartReader,
     PartBegin,
@@ -44,12 +45,15 @@ FAILURE_REASON: Final[dict[type[ArchiveError], int]] = {
     DifferentDuplicate: 0x0111,  # duplicate SOP instance
     InvalidObject: 0xC000,  # cannot understand
     UnsupportedMediaType: 0xC000,
-    InvalidMultipart: 0xC000,
+    InvalidRequest: 0xC000,
     ArchiveError: 0x0110,  # processing failure
 }
 # Warning Reason (0008,1196), PS3.18 section I.2.1, by the finding that calls for it.
 WARNING_REASON: Final = {"sop-class-mismatch": 0xB007}
-TAKEN: Final = f'taken here: multipart/related; type="{DICOM}", or {DICOM}'
+COERCED: Final = 0xB000  # coercion of data elements
+TAKEN: Final = (
+    f'taken here: multipart/related; type="{DICOM}", "{DICOM_JSON}" or "{DICOM_XML}"; or {DICOM}'
+)
 ERROR_COMMENT_LENGTH: Final = 64  # VR LO, PS3.5 Table 6.2-1
 
 _ANSWERS: Final = (Offer(DICOM_JSON, is_default=True), Offer(DICOM_XML))
@@ -82,14 +86,24 @@ async def _receive(request: Request, study: str | None) -> list[StoreResult]:
     content_type = request.headers.get("content-type")
     if content_type is None:
         raise UnsupportedMediaType(f"there is no Content-Type; {TAKEN}")
-    if content_type.split(";", 1)[0].strip().lower() == DICOM:
+    essence = content_type.split(";", 1)[0].strip().lower()
+    if essence == DICOM:
         return await _receive_single(request, service, study)
+    chunks = _limited(request, service)
+    if essence in (DICOM_JSON, DICOM_XML):
+        return await metadata_payload.store_metadata(
+            request, chunks, study=study, media_type=essence
+        )
     root_type, boundary = boundary_of(content_type)
+    if root_type in metadata_payload.METADATA:
+        return await metadata_payload.store_parts(
+            request, chunks, study=study, root_type=root_type, boundary=boundary
+        )
     if root_type not in ("", DICOM):
         raise UnsupportedMediaType(TAKEN)
     payload = _Payload(service, study, MultipartReader(boundary))
     async with payload:
-        async for chunk in _limited(request, service):
+        async for chunk in chunks:
             await payload.take(chunk)
         payload.end()
     return await payload.results()
@@ -253,6 +267,8 @@ def _referenced(result: StoreResult, ref: Ref, base: str) -> dict[str, Any]:
     }
     if warning := _warning_reason(result):
         item["00081196"] = {"vr": "US", "Value": [warning]}
+    if result.original_attributes is not None:
+        item["04000561"] = {"vr": "SQ", "Value": [result.original_attributes]}
     return item
 
 
@@ -278,4 +294,5 @@ def _reason(error: ArchiveError) -> dict[str, Any]:
 
 def _warning_reason(result: StoreResult) -> int | None:
     codes = (WARNING_REASON.get(finding.code) for finding in result.findings)
-    return next((code for code in codes if code is not None), None)
+    coerced = COERCED if result.original_attributes is not None else None
+    return next((code for code in codes if code is not None), coerced)

@@ -5,25 +5,27 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from bfr_dicomweb.dicom import native_model, transfer_syntaxes
+from bfr_dicomweb.dicom import native_model
+from bfr_dicomweb.dicom.encoding import ENCODERS
 from bfr_dicomweb.dicom.media_types import (
     DICOM,
     DICOM_JSON,
     DICOM_XML,
     EXPLICIT_VR_LITTLE_ENDIAN,
     OCTET_STREAM,
+    ZIP,
     Accept,
     MediaType,
     Offer,
 )
-from bfr_dicomweb.dicomweb import compression, multipart
+from bfr_dicomweb.dicomweb import compression, multipart, representations, zip_payload
 from bfr_dicomweb.dicomweb.responses import (
     CACHE_CONTROL,
     Part,
@@ -36,6 +38,7 @@ from bfr_dicomweb.errors import InvalidRequest, NotAcceptable, NotFound, TooLarg
 from bfr_dicomweb.refs import Level, Ref
 from bfr_dicomweb.services import retrieve
 from bfr_dicomweb.services.content import Content
+from bfr_dicomweb.services.packing import Packed
 
 FRAME_LIST: Final = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
 MAX_FRAMES_LISTED: Final = 10_000
@@ -55,7 +58,7 @@ def etag_of(*parts: object) -> str:
 
 
 def _etag_of_all(what: str, accept: Accept, found: Sequence[retrieve.StoredInstance]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(ENCODERS.encode(), digest_size=16)
     for stored in found:
         digest.update(stored.change.to_bytes(8, "big"))
         digest.update(stored.digest)
@@ -151,7 +154,7 @@ def _xml_parts(page: Sequence[bytes], base: str, ref: Ref, boundary: str) -> byt
 
 
 async def retrieve_instances(request: Request) -> Response:
-    """Instances of a study or series, or one, as PS3.10 files or as their bulk data."""
+    """Instances of a study or series, or one, as PS3.10 files, zipped, or as their bulk data."""
     service, ref = service_of(request), ref_of(request)
     accept = accept_of(request)
     found = await retrieve.list_instances(service.archive, ref)
@@ -159,15 +162,13 @@ async def retrieve_instances(request: Request) -> Response:
     etag = _etag_of_all("instances", accept, found)
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
-    if not _wants_files(accept, found[0], single=single):
+    wanted = await _wanted_media_type(service, ref, accept, found)
+    if wanted == ZIP:
+        return await _zipped(request, service, found, accept)
+    if wanted != DICOM:
         return await _bulkdata_of(request, service, found, accept)
-    chosen = [
-        (stored, _chosen(accept, _file_offers(stored.transfer_syntax_uid, single=single)))
-        for stored in found
-    ]
-    sendable = [(stored, offer) for stored, offer in chosen if offer is not None]
-    if not sendable:
-        accept.select(_file_offers(found[0].transfer_syntax_uid, single=single))
+    offers = partial(representations.offers_of_file, single=single)
+    sendable = await representations.sendable(service, ref, found, accept, offers)
     base = base_uri_of(request)
     parts = [
         await _file_part(service, stored, offer, base, alone=len(sendable) == 1)
@@ -189,56 +190,69 @@ async def retrieve_instances(request: Request) -> Response:
     )
 
 
-def _wants_files(accept: Accept, stored: retrieve.StoredInstance, *, single: bool) -> bool:
-    """Whether PS3.10 files are asked for, and not the bulk data of Table 10.4.4-1."""
-    files = _file_offers(stored.transfer_syntax_uid, single=single)
-    bulk = pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0)
-    # an instance is a file unless its bulk data is asked for by name
-    offers = (*files, *(replace(offer, is_default=False) for offer in bulk))
-    return accept.select(offers).media_type == DICOM
+async def _wanted_media_type(
+    service: Service, ref: Ref, accept: Accept, found: Sequence[retrieve.StoredInstance]
+) -> str:
+    """PS3.10 files, a ZIP file of them, or any type of the bulk data of Table 10.4.4-1."""
+    single = ref.level is Level.INSTANCE
 
-
-def _chosen(accept: Accept, offers: Sequence[Offer]) -> Offer | None:
-    try:
-        return accept.select(offers)
-    except NotAcceptable:
-        return None
-
-
-@lru_cache(maxsize=512)
-def _file_offers(transfer_syntax_uid: str, *, single: bool) -> tuple[Offer, ...]:
-    """PS3.10 files: as stored, and in Explicit VR Little Endian where that can be made."""
-    syntax = transfer_syntaxes.lookup(transfer_syntax_uid)
-    explicit = transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN
-    convertible = not explicit and syntax.decodable
-    offers = []
-    for is_multipart in (True, False) if single else (True,):
-        offers.append(
-            Offer(
-                DICOM,
-                transfer_syntax_uid,
-                multipart=is_multipart,
-                stored=True,
-                is_default=True,
-                answers_default=syntax.lossy or not (convertible or explicit),
-            )
+    def offers(one: retrieve.StoredInstance, targets: tuple[str, ...]) -> tuple[Offer, ...]:
+        files = representations.offers_of_file(one, targets, single=single)
+        bulk = representations.pixel_offers(
+            one.transfer_syntax_uid, native=one.frame_bits > 0, targets=targets
         )
-        if convertible:
-            offers.append(
-                Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN, multipart=is_multipart, is_default=True)
-            )
-    return tuple(offers)
+        # an instance is a file unless its bulk data is asked for by name
+        others = (replace(offer, is_default=False) for offer in bulk)
+        return (*files, *representations.offers_of_zip(one, targets), *others)
+
+    try:
+        return (await representations.selected(service, accept, found[0], offers)).media_type
+    except NotAcceptable:
+        # another one may be what the first is not, an image
+        (_, offer), *_ = await representations.sendable(service, ref, found, accept, offers)
+        return offer.media_type
+
+
+async def _zipped(
+    request: Request,
+    service: Service,
+    found: Sequence[retrieve.StoredInstance],
+    accept: Accept,
+) -> Response:
+    sendable = await representations.sendable(
+        service, ref_of(request), found, accept, representations.offers_of_zip
+    )
+    files = [
+        Packed(
+            stored,
+            offer.transfer_syntax_uid or EXPLICIT_VR_LITTLE_ENDIAN,
+            await file_content(service, stored, offer, whole_answer=False),
+        )
+        for stored, offer in sendable
+    ]
+    etag = _etag_of_all("zip", accept, found)
+    return await zip_payload.answer(
+        request, service, files, etag=etag, status=200 if len(files) == len(found) else 206
+    )
+
+
+async def file_content(
+    service: Service, stored: retrieve.StoredInstance, offer: Offer, *, whole_answer: bool
+) -> Content:
+    if offer.stored or offer.transfer_syntax_uid is None:
+        return retrieve.as_stored(stored)
+    return await retrieve.as_file(
+        service.archive,
+        stored,
+        transfer_syntax_uid=offer.transfer_syntax_uid,
+        whole_answer=whole_answer,
+    )
 
 
 async def _file_part(
     service: Service, stored: retrieve.StoredInstance, offer: Offer, base: str, *, alone: bool
 ) -> Part:
-    if offer.stored:
-        content = retrieve.as_stored(stored)
-    else:
-        content = await retrieve.as_explicit_little_endian(
-            service.archive, stored, whole_answer=alone
-        )
+    content = await file_content(service, stored, offer, whole_answer=alone)
     return Part(offer.content_type, base + stored.ref.path, content)
 
 
@@ -247,17 +261,23 @@ async def retrieve_frames(request: Request) -> Response:
     numbers = frame_numbers(request.path_params["frames"])
     accept = accept_of(request)
     stored = await retrieve.locate(service.archive, ref)
-    offers = pixel_offers(
-        stored.transfer_syntax_uid,
-        native=stored.frame_bits > 0,
-        one=len(numbers) == 1,
-    )
-    offer = accept.select(offers)
-    etag = etag_of("frames", stored.change, stored.digest.hex(), numbers, offer)
+
+    def offers(one: retrieve.StoredInstance, targets: tuple[str, ...]) -> tuple[Offer, ...]:
+        is_native, is_one = one.frame_bits > 0, len(numbers) == 1
+        return representations.pixel_offers(
+            one.transfer_syntax_uid, native=is_native, one=is_one, targets=targets
+        )
+
+    offer = await representations.selected(service, accept, stored, offers)
+    made_by = ENCODERS if representations.is_encoded(offer) else ""
+    etag = etag_of("frames", stored.change, stored.digest.hex(), numbers, offer, made_by)
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
     contents = await retrieve.frame_contents(
-        service.archive, stored, numbers, decoded=not offer.stored
+        service.archive,
+        stored,
+        numbers,
+        transfer_syntax_uid=representations.transfer_syntax_made(offer),
     )
     base = base_uri_of(request)
     locations = [f"{base}{ref.path}/frames/{number}" for number in numbers]
@@ -293,58 +313,6 @@ def frame_numbers(text: str) -> list[int]:
     return numbers
 
 
-@lru_cache(maxsize=512)
-def pixel_offers(
-    transfer_syntax_uid: str,
-    *,
-    native: bool,
-    one: bool = True,
-) -> tuple[Offer, ...]:
-    """Pixel data: as stored, and decoded (PS3.18 section 8.7.3.3).
-
-    Args:
-        native: The stored pixel data is not encapsulated.
-        one: It is one item, so that a single part can answer, too.
-    """
-    syntax = transfer_syntaxes.lookup(transfer_syntax_uid)
-    offers: list[Offer] = []
-    for is_multipart in (True, False) if one else (True,):
-        if native:
-            offers.append(
-                Offer(
-                    OCTET_STREAM,
-                    EXPLICIT_VR_LITTLE_ENDIAN,
-                    multipart=is_multipart,
-                    stored=not syntax.big_endian,
-                    is_default=True,
-                )
-            )
-            continue
-        undecodable = syntax.lossy or not syntax.decodable
-        offers += [
-            Offer(
-                media_type,
-                transfer_syntax_uid,
-                multipart=is_multipart,
-                stored=True,
-                is_default=undecodable,
-                # uncompressed bytes are what octet-stream means where they can be made
-                answers_default=media_type != OCTET_STREAM or not syntax.decodable,
-            )
-            for media_type in dict.fromkeys((syntax.media_type, OCTET_STREAM))
-        ]
-        if syntax.decodable:
-            offers.append(
-                Offer(
-                    OCTET_STREAM,
-                    EXPLICIT_VR_LITTLE_ENDIAN,
-                    multipart=is_multipart,
-                    is_default=not undecodable,
-                )
-            )
-    return tuple(offers)
-
-
 async def retrieve_bulk_value(request: Request) -> Response:
     """The value that a BulkDataURI of the metadata names."""
     service, ref = service_of(request), ref_of(request)
@@ -357,7 +325,7 @@ async def retrieve_bulk_value(request: Request) -> Response:
     if path not in values:
         raise NotFound("the instance has no such bulk value")
     document = await _document_type(service, stored) if path == DOCUMENT else None
-    offer = accept.select(value_offers(document))
+    offer = accept.select(representations.value_offers(document))
     etag = etag_of("value", stored.change, stored.digest.hex(), path, offer)
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
@@ -392,30 +360,22 @@ async def _pixel_data(
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
     base = base_uri_of(request)
+    offers_of = partial(representations.instance_pixel_offers, one=len(images) == 1)
     parts, offer = [], None
     for stored in images:
-        offer = accept.select(_instance_pixel_offers(stored, one=len(images) == 1))
+        offer = await representations.selected(service, accept, stored, offers_of)
         parts += await _pixel_parts(service, stored, offer, base)
     if offer is None:
         raise NotFound("there is no pixel data")
     return _answer(request, service, parts, offer, etag)
 
 
-def _instance_pixel_offers(stored: retrieve.StoredInstance, *, one: bool) -> tuple[Offer, ...]:
-    single = one and (stored.frame_bits > 0 or stored.number_of_frames == 1)
-    offers = pixel_offers(stored.transfer_syntax_uid, native=stored.frame_bits > 0, one=single)
-    if not one or single:
-        return offers
-    # all frames decoded are one item, too
-    decoded = Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
-    decodable = transfer_syntaxes.lookup(stored.transfer_syntax_uid).decodable
-    return (*offers, decoded) if decodable else offers
-
-
 async def _pixel_parts(
     service: Service, stored: retrieve.StoredInstance, offer: Offer, base: str
 ) -> list[Part]:
-    contents = await retrieve.pixel_contents(service.archive, stored, decoded=not offer.stored)
+    contents = await retrieve.pixel_contents(
+        service.archive, stored, transfer_syntax_uid=representations.transfer_syntax_made(offer)
+    )
     url = base + stored.ref.path
     if len(contents) == 1:
         return [Part(offer.content_type, f"{url}/bulkdata/{stored.pixel_tag}", contents[0])]
@@ -437,10 +397,15 @@ async def _bulkdata_of(
     for stored in found:
         for value in await retrieve.bulk_values(service.archive, stored):
             if value.path == stored.pixel_tag:
-                offer = accept.select(_instance_pixel_offers(stored, one=False))
+                offer = await representations.selected(
+                    service,
+                    accept,
+                    stored,
+                    partial(representations.instance_pixel_offers, one=False),
+                )
                 parts += await _pixel_parts(service, stored, offer, base)
                 continue
-            offer = accept.select(value_offers(None, one=False))
+            offer = accept.select(representations.value_offers(None, one=False))
             content = await retrieve.bulk_content(service.archive, stored, value)
             location = f"{base}{stored.ref.path}/bulkdata/{value.path}"
             parts.append(Part(offer.content_type, location, content))
@@ -464,24 +429,6 @@ def _answer(
         location=part.location,
         etag=etag,
     )
-
-
-def value_offers(document: str | None, *, one: bool = True) -> tuple[Offer, ...]:
-    """A bulk value other than pixel data; `document` is the MIME type of a document."""
-    offers: list[Offer] = []
-    for is_multipart in (True, False) if one else (True,):
-        if document is not None:
-            offers.append(Offer(document, multipart=is_multipart, stored=True, is_default=True))
-        offers.append(
-            Offer(
-                OCTET_STREAM,
-                EXPLICIT_VR_LITTLE_ENDIAN,
-                multipart=is_multipart,
-                stored=True,
-                is_default=document is None,
-            )
-        )
-    return tuple(offers)
 
 
 async def _document_type(service: Service, stored: retrieve.StoredInstance) -> str | None:

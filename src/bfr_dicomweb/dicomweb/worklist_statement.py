@@ -1,6 +1,6 @@
 """What the conformance statement says of workitems and modality procedure steps."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -92,7 +92,7 @@ def sections() -> Iterator[tuple[str, ...]]:
     yield ("### 8.2 Notifications (8.10)", EVENTS)
     yield ("### 8.3 Attributes of workitems (PS3.4 Table CC.2.5-3)", _attributes())
     yield ("### 8.4 Modality procedure steps", STEPS)
-    yield ("### 8.5 Status codes", _statuses())
+    yield ("### 8.5 Status codes", statuses(SERVICES, CONDITIONS))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -115,13 +115,17 @@ def _usage(scu: str, scp: str) -> str:
     return "not allowed" if scu == "NA" else f"{scu}/{scp}"
 
 
-def _statuses() -> str:
+def statuses(services: Sequence[str], conditions: Mapping[tuple[str, int], str]) -> str:
+    """
+    Raises:
+        LookupError: A status of an endpoint of these services has no condition.
+    """
     for endpoint in ENDPOINTS:
-        for status in endpoint.statuses if endpoint.service in SERVICES else ():
-            if (endpoint.transaction, status) not in CONDITIONS and ("", status) not in CONDITIONS:
+        for status in endpoint.statuses if endpoint.service in services else ():
+            if (endpoint.transaction, status) not in conditions and ("", status) not in conditions:
                 raise LookupError(f"{endpoint.transaction} {status} has no condition")
     rows = (
         (transaction or "any", f"{status} ({HTTPStatus(status).phrase})", condition)
-        for (transaction, status), condition in CONDITIONS.items()
+        for (transaction, status), condition in conditions.items()
     )
     return table(("Transaction", "Status", "When"), rows)

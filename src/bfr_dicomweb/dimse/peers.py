@@ -86,7 +86,6 @@ class Peer:
         certificates: Names of which its certificate has to have one when it calls; none given is
             any.
         transfer_syntaxes: That it takes; none given is all.
-        lossy: Images may be compressed with loss for it where nothing else can be sent.
         max_associations: That it may have at one time with each process.
         max_pdu_bytes: Largest PDU that it is sent; 0 is what it says itself.
         response_seconds: Until it has to answer a message.
@@ -106,7 +105,6 @@ class Peer:
     tls_ca: Path | None = None
     certificates: tuple[str, ...] = ()
     transfer_syntaxes: tuple[str, ...] = ()
-    lossy: bool = False
     max_associations: int = 16
     max_pdu_bytes: int = 0
     response_seconds: int = 60
@@ -253,7 +251,6 @@ def _peer(table: Table) -> Peer:
         tls_ca=_file(table, "tls_ca"),
         certificates=table.texts("certificates"),
         transfer_syntaxes=_transfer_syntaxes(table),
-        lossy=table.flag("lossy"),
         max_associations=table.whole("max_associations", 16, least=1, most=1000),
         max_pdu_bytes=table.whole("max_pdu_bytes", 0, most=MOST_PDU_BYTES),
         response_seconds=table.whole("response_seconds", 60, least=1, most=3600),

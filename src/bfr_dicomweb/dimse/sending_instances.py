@@ -3,6 +3,7 @@
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +39,8 @@ def batches(
     """Divide instances among associations, as few as the number of contexts allows.
 
     Each SOP class is proposed once with every stored transfer syntax, so that the receiver can
-    accept them all, and once with the uncompressed ones that can be made of it.
+    accept them all, and once with the uncompressed ones that can be made of it. To compressed
+    ones images are brought only for a receiver that is configured to get none of these.
 
     Args:
         transfer_syntaxes: Only these are proposed; none given is all.
@@ -61,7 +63,10 @@ def batches(
 
 def _proposals(stored: StoredInstance, allowed: Sequence[str]) -> Iterator[tuple[str, ...]]:
     own, *others = data_sets.transfer_syntaxes(stored)
-    for syntaxes in ((own,), tuple(others)):
+    proposals = [(own,), tuple(others)]
+    if allowed and not {own, *others} & set(allowed):
+        proposals = [data_sets.compressed(stored)]
+    for syntaxes in proposals:
         kept = tuple(uid for uid in syntaxes if not allowed or uid in allowed)
         if kept:
             yield kept
@@ -107,7 +112,7 @@ class Sender:
                 self._accepted[str(context.abstract_syntax)].setdefault(syntax, context.context_id)
 
     def send(self, stored: StoredInstance) -> Response:
-        """Send one instance, as stored if that is accepted.
+        """Send one instance: as stored if that is accepted, else rather uncompressed.
 
         Raises:
             NotAcceptable: it cannot be sent in what the receiver accepts; nothing was sent.
@@ -119,6 +124,10 @@ class Sender:
         for syntax in data_sets.transfer_syntaxes(stored):
             if syntax in accepted:
                 return self._send(stored, syntax, accepted[syntax])
+        for syntax in data_sets.compressed(stored):
+            if syntax in accepted:
+                with suppress(NotAcceptable):  # of these pixels; then the next
+                    return self._send(stored, syntax, accepted[syntax])
         if not accepted:
             raise NotAcceptable("the receiver does not take this SOP class")
         raise NotAcceptable("the receiver takes no transfer syntax that can be made")

@@ -310,6 +310,8 @@ class ImagingStudies:
         index = self.archive.index
         if (number := ids.number_of(id, ids.STUDY)) is not None:
             studies = await timeline.studies(index, [number])
+            if not studies and await timeline.study_was_stored(index, number):
+                raise Gone("the study has been deleted")
             found = await self._entries(studies, ())
             return found[0].build() if found else None
         if (number := ids.number_of(id, ids.AWAITED)) is None:

@@ -8,6 +8,10 @@ from typing import Any, Final
 from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 
 INSTANCE_STORED: Final = "instance-stored"
+INSTANCE_DELETED: Final = "instance-deleted"
+# With its last instance.
+SERIES_DELETED: Final = "series-deleted"
+STUDY_DELETED: Final = "study-deleted"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS: Final = (
@@ -22,19 +26,25 @@ _COLUMNS: Final = (
 _INSERT: Final = insert("change", _COLUMNS)
 _KEEP: Final = "UPDATE counter SET study = ?1, series = ?2, instance = ?3, change = ?4 WHERE id = 1"
 _SELECT: Final = (
-    "SELECT number, at_us, what, study_instance_uid, series_instance_uid, sop_instance_uid"
-    " FROM change"
+    "SELECT number, at_us, what, study_instance_uid, series_instance_uid, sop_instance_uid,"
+    " coalesce(subject, '') FROM change"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
+    """Attributes:
+    study_instance_uid: "" when it is not about a study.
+    subject: What it is about when that is no instance: ``exam/12``; else "".
+    """
+
     number: int
     at: datetime
     what: str
     study_instance_uid: str
     series_instance_uid: str | None
     sop_instance_uid: str | None
+    subject: str = ""
 
 
 @dataclass(slots=True)
@@ -81,9 +91,13 @@ async def latest(conn: Connection) -> int:
     return int(found[0])
 
 
-async def list_after(conn: Connection, number: int, limit: int) -> list[Change]:
-    """The changes with a higher number, oldest first."""
+async def list_after(
+    conn: Connection, number: int, limit: int, *, without: str = ""
+) -> list[Change]:
+    """The changes with a higher number, oldest first; without those of one kind."""
     found = await rows(
-        conn, f"{_SELECT} WHERE number > ?1 ORDER BY number LIMIT ?2", (number, limit)
+        conn,
+        f"{_SELECT} WHERE number > ?1 AND what <> ?3 ORDER BY number LIMIT ?2",
+        (number, limit, without),
     )
     return [Change(n, _EPOCH + timedelta(microseconds=us), *rest) for n, us, *rest in found]

@@ -1,8 +1,8 @@
 """Storage commitments that others have asked of this archive."""
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -16,14 +16,26 @@ class State(StrEnum):
     WAITING = "waiting"
     REPORTED = "reported"
     ABANDONED = "abandoned"
+    # Of one that is asked about: of the result only this is kept, that there was one.
+    FORGOTTEN = "forgotten"
+
+
+# Requests that come over HTTP: their requesters have no AE title and are not called, they ask.
+ASKING: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An instance as it is named in a transaction (PS3.3 C.14)."""
+    """An instance as it is named in a transaction (PS3.3 C.14, PS3.18 Annex J).
+
+    Attributes:
+        study_instance_uid: "" where it is named without its study and series.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,8 @@ class Request:
     """Attributes:
     clashes: The Transaction UID was in use for other instances.
     attempts: To report the result, that have failed.
+    reasons: Of those that ask for it, once there is a result: by the place of each instance that is
+        not committed to, why.
     """
 
     number: int
@@ -41,6 +55,7 @@ class Request:
     clashes: bool
     attempts: int
     references: tuple[Reference, ...]
+    reasons: Mapping[int, int] | None = None
 
 
 _COLUMNS: Final = (
@@ -48,7 +63,7 @@ _COLUMNS: Final = (
     *("attempts", "last_error", "body"),
 )
 _SELECT: Final = (
-    "SELECT number, requester, transaction_uid, received_us, state, clashes, attempts, body"
+    "SELECT number, requester, transaction_uid, received_us, state, clashes, attempts, body, result"
     " FROM commitment"
 )
 _INSERT: Final = insert("commitment", _COLUMNS)
@@ -59,7 +74,7 @@ async def keep(
     turn: Turn, requester: str, transaction_uid: str, references: Sequence[Reference]
 ) -> int:
     """The number of the request; one that was made before, of the same instances, is that one."""
-    known = await _find(turn.conn, requester, transaction_uid)
+    known = await of_transaction(turn.conn, requester, transaction_uid)
     body = _body(references)
     if known is not None and _body(known.references) == body:
         if known.state is not State.WAITING:
@@ -72,7 +87,29 @@ async def keep(
     return number
 
 
-async def _find(conn: Connection, requester: str, transaction_uid: str) -> Request | None:
+async def ask(turn: Turn, transaction_uid: str, references: Sequence[Reference]) -> int | None:
+    """The number of a request whose requester will ask for the result; None: the UID is taken."""
+    if await of_transaction(turn.conn, ASKING, transaction_uid) is not None:
+        return None
+    number = turn.number()
+    body = _body(references)
+    values = (number, ASKING, transaction_uid, turn.at_us, State.WAITING, 0, 0, "", body)
+    turn.script.add(_INSERT, [values])
+    return number
+
+
+async def answer(conn: Connection, number: int, reasons: Mapping[int, int]) -> None:
+    """The result of a request that has none; the first one stays."""
+    result = zlib.compress(orjson.dumps(sorted(reasons.items())))
+    await row(
+        conn,
+        "UPDATE commitment SET state = 'reported', result = ?2"
+        " WHERE number = ?1 AND state = 'waiting' RETURNING number",
+        (number, result),
+    )
+
+
+async def of_transaction(conn: Connection, requester: str, transaction_uid: str) -> Request | None:
     found = await row(
         conn,
         f"{_SELECT} WHERE requester = ?1 AND transaction_uid = ?2 AND clashes = 0",
@@ -119,7 +156,7 @@ async def abandon(conn: Connection, before_us: int) -> list[tuple[int, str, str]
     found = await rows(
         conn,
         "UPDATE commitment SET state = 'abandoned' WHERE state = 'waiting' AND received_us < ?1"
-        " RETURNING number, requester, last_error",
+        " AND requester <> '' RETURNING number, requester, last_error",
         (before_us,),
     )
     return [tuple(values) for values in found]
@@ -127,22 +164,30 @@ async def abandon(conn: Connection, before_us: int) -> list[tuple[int, str, str]
 
 async def forget(conn: Connection, before_us: int) -> None:
     """Of what is reported or abandoned, what was asked for before then."""
+    for state in (State.REPORTED, State.WAITING):
+        await rows(
+            conn,
+            "UPDATE commitment SET state = 'forgotten', body = ?3, result = NULL"
+            " WHERE state = ?1 AND received_us < ?2 AND requester = '' RETURNING number",
+            (state, before_us, b""),
+        )
     for state in (State.REPORTED, State.ABANDONED):
         await rows(
             conn,
-            "DELETE FROM commitment WHERE state = ?1 AND received_us < ?2 RETURNING number",
+            "DELETE FROM commitment WHERE state = ?1 AND received_us < ?2 AND requester <> ''"
+            " RETURNING number",
             (state, before_us),
         )
 
 
 def _body(references: Sequence[Reference]) -> bytes:
-    listed = [[one.sop_class_uid, one.sop_instance_uid] for one in references]
+    listed = [astuple(one)[: 4 if one.study_instance_uid else 2] for one in references]
     return zlib.compress(orjson.dumps(listed))
 
 
 def _request(found: Sequence[Any]) -> Request:
-    number, requester, transaction_uid, received_us, state, clashes, attempts, body = found
-    listed = orjson.loads(zlib.decompress(body))
+    number, requester, transaction_uid, received_us, state, clashes, attempts, *blobs = found
+    listed, result = [orjson.loads(zlib.decompress(one)) if one else None for one in blobs]
     return Request(
         number,
         requester,
@@ -151,5 +196,6 @@ def _request(found: Sequence[Any]) -> Request:
         State(state),
         bool(clashes),
         attempts,
-        tuple(Reference(*pair) for pair in listed),
+        tuple(Reference(*uids) for uids in listed or ()),
+        None if result is None else dict(result),
     )

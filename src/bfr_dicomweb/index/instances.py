@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bfr_dicomweb.dicom.attributes import first_text
 from bfr_dicomweb.dicom.part10 import Finding
-from bfr_dicomweb.index import changes, columns, findings, series, studies
+from bfr_dicomweb.index import changes, columns, findings, series, studies, tombstones
 from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 from bfr_dicomweb.index.turn import Turn
 from bfr_dicomweb.refs import Ref
@@ -87,6 +87,11 @@ class PreparedInstance:
     own: tuple[Any, ...]  # the columns of columns.INSTANCE
     report_place: str
 
+    @property
+    def ref(self) -> Ref:
+        new = self.new
+        return Ref(new.study_instance_uid, new.series_instance_uid, new.sop_instance_uid)
+
 
 class Outcome(StrEnum):
     STORED = "stored"
@@ -157,7 +162,7 @@ async def add_instances(conn: Connection, prepared: Sequence[PreparedInstance]) 
     if not prepared:
         return []
     counter = await changes.take_counter(conn)
-    taken = await _taken(conn, [item.new.sop_instance_uid for item in prepared])
+    taken, deleted = await _taken(conn, [item.new.sop_instance_uid for item in prepared])
     fresh, outcomes = _sort_out(prepared, taken, counter.change)
     if not fresh:
         return outcomes
@@ -173,6 +178,8 @@ async def add_instances(conn: Connection, prepared: Sequence[PreparedInstance]) 
     studies.write(script, open_studies.values())
     series.write(script, open_series.values())
     _write(script, batch)
+    again = [item.ref for item in fresh if item.new.sop_instance_uid in deleted]
+    tombstones.lift(script, again)
     turn = Turn(conn, counter, batch.at_us, script)
     await findings.raise_of_objects(turn, _irregular(fresh))
     await turn.end()
@@ -192,14 +199,21 @@ def _irregular(fresh: Sequence[PreparedInstance]) -> list[findings.Irregular]:
     ]
 
 
-async def _taken(conn: Connection, uids: list[str]) -> dict[str, tuple[bytes, int]]:
+async def _taken(
+    conn: Connection, uids: list[str]
+) -> tuple[dict[str, tuple[bytes, int]], set[str]]:
+    """Digest and change of those that are stored, and which have been deleted."""
     found = await rows(
         conn,
         "SELECT sop_instance_uid, digest, change FROM instance"
+        " WHERE sop_instance_uid IN (?1::text[])"
+        " UNION ALL SELECT sop_instance_uid, NULL, change FROM tombstone"
         " WHERE sop_instance_uid IN (?1::text[])",
         (uids,),
     )
-    return {uid: (bytes(digest), change) for uid, digest, change in found}
+    deleted = {uid for uid, digest, _ in found if digest is None}
+    stored = {uid: (bytes(digest), at) for uid, digest, at in found if digest is not None}
+    return stored, deleted
 
 
 def _sort_out(
@@ -469,9 +483,16 @@ async def count(conn: Connection) -> int:
 
 
 async def known_blob_keys(conn: Connection, keys: Iterable[str]) -> set[str]:
+    """Those that an instance has, or had until it was deleted."""
+    named = list(keys)
     found = await rows(
         conn,
         "SELECT DISTINCT blob_key FROM instance WHERE blob_key IN (?1::text[])",
-        (list(keys),),
+        (named,),
     )
-    return {key for (key,) in found}
+    return {key for (key,) in found} | await tombstones.known_blobs(conn, named)
+
+
+async def has_blob(conn: Connection, key: str) -> bool:
+    """Whether an instance has these bytes."""
+    return await row(conn, "SELECT 1 FROM instance WHERE blob_key = ?1", (key,)) is not None

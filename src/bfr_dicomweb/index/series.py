@@ -203,6 +203,34 @@ def _rewrite(script: Script, series: OpenSeries) -> None:
     _write_requests(script, [(series, after)])
 
 
+async def open_stored(conn: Connection, study_id: int) -> dict[int, OpenSeries]:
+    """The series of a study by key, without what they hold."""
+    found = await rows(
+        conn,
+        "SELECT s.id, s.series_instance_uid, a.attributes"
+        " FROM series s JOIN series_attributes a ON a.series_id = s.id"
+        " WHERE s.study_id = ?1 ORDER BY s.id",
+        (study_id,),
+    )
+    return {
+        key: OpenSeries(key, study_id, uid, False, orjson.loads(document))
+        for key, uid, document in found
+    }
+
+
+def replace(script: Script, before: OpenSeries, after: OpenSeries) -> None:
+    """Write a series that has lost instances; `before` is what stands there."""
+    if after.attributes != before.attributes:
+        _rewrite(script, after)
+    script.add(_UPDATE_SUMS, [(after.number_of_instances, after.change, after.id)])
+    script.add(_UPDATE_PLACE, [(after.report_place, after.id)])
+
+
+def remove(script: Script, key: int) -> None:
+    """With all that is below it."""
+    script.add("DELETE FROM series WHERE id = ?1", [(key,)])
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSeries:
     key: int

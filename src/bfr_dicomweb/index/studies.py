@@ -172,6 +172,24 @@ _DELETE_TERM: Final = (
 )
 
 
+async def open_stored(conn: Connection, study_instance_uids: list[str]) -> dict[str, OpenStudy]:
+    """Those of these that are there, by UID."""
+    found = await rows(
+        conn,
+        "SELECT s.id, s.study_instance_uid, a.attributes, s.modalities, s.sop_classes,"
+        " s.number_of_series, s.number_of_instances, s.change"
+        " FROM study s JOIN study_attributes a ON a.study_id = s.id"
+        " WHERE s.study_instance_uid IN (?1::text[])",
+        (study_instance_uids,),
+    )
+    return {
+        uid: OpenStudy(
+            key, uid, False, orjson.loads(document), unwrapped(held), unwrapped(classes), *sums
+        )
+        for key, uid, document, held, classes, *sums in found
+    }
+
+
 async def open_for_writing(
     conn: Connection, prepared: Iterable[PreparedStudy], counter: changes.Counter
 ) -> dict[str, OpenStudy]:
@@ -179,20 +197,7 @@ async def open_for_writing(
     first: dict[str, PreparedStudy] = {}
     for item in prepared:
         first.setdefault(item.study_instance_uid, item)
-    found = await rows(
-        conn,
-        "SELECT s.id, s.study_instance_uid, a.attributes, s.modalities, s.sop_classes,"
-        " s.number_of_series, s.number_of_instances, s.change"
-        " FROM study s JOIN study_attributes a ON a.study_id = s.id"
-        " WHERE s.study_instance_uid IN (?1::text[])",
-        (list(first),),
-    )
-    opened = {
-        uid: OpenStudy(
-            key, uid, False, orjson.loads(document), unwrapped(held), unwrapped(classes), *sums
-        )
-        for key, uid, document, held, classes, *sums in found
-    }
+    opened = await open_stored(conn, list(first))
     for uid, item in first.items():
         if uid not in opened:
             counter.study += 1
@@ -248,23 +253,53 @@ def _write_items(script: Script, described: Collection[tuple[OpenStudy, Describe
 def _rewrite(script: Script, study: OpenStudy, before: Described) -> None:
     """Replace what follows from the attributes, which later instances have filled."""
     after = study.describe()
-    script.add(_UPDATE_OWN, [(study.id, *after.own)])
-    script.add(
-        "UPDATE study_attributes SET attributes = ?2 WHERE study_id = ?1",
-        [(study.id, after.document)],
-    )
-    for table in ("study_other_id", "study_procedure"):
-        script.add(f"DELETE FROM {table} WHERE study_id = ?1", [(study.id,)])  # noqa: S608
-    _write_items(script, [(study, after)])
+    _replace_attributes(script, study)
     new_terms = set(study.terms)
-    held = {(Term.MODALITY.value, columns.term_value(m)) for m in study.modalities}
-    held |= {(Term.SOP_CLASS.value, uid) for uid in study.sop_classes}
-    held -= new_terms  # these are inserted afterwards, with the new moment
+    held = _held(study) - new_terms  # these are inserted afterwards, with the new moment
     script.add(
         _DELETE_TERM,
         [_term(study, *term, before.moment) for term in before.terms | held],
     )
     script.add(_INSERT_TERM, [_term(study, *term, after.moment) for term in after.terms | held])
+
+
+def _replace_attributes(script: Script, study: OpenStudy) -> None:
+    described = study.describe()
+    script.add(_UPDATE_OWN, [(study.id, *described.own)])
+    script.add(
+        "UPDATE study_attributes SET attributes = ?2 WHERE study_id = ?1",
+        [(study.id, described.document)],
+    )
+    for table in ("study_other_id", "study_procedure"):
+        script.add(f"DELETE FROM {table} WHERE study_id = ?1", [(study.id,)])  # noqa: S608
+    _write_items(script, [(study, described)])
+
+
+def _held(study: OpenStudy) -> set[tuple[int, str]]:
+    """The terms of what its instances are."""
+    held = {(Term.MODALITY.value, columns.term_value(m)) for m in study.modalities}
+    return held | {(Term.SOP_CLASS.value, uid) for uid in study.sop_classes}
+
+
+def _every_term(study: OpenStudy) -> set[tuple[Any, ...]]:
+    described = study.describe()
+    return {_term(study, *term, described.moment) for term in described.terms | _held(study)}
+
+
+def replace(script: Script, before: OpenStudy, after: OpenStudy) -> None:
+    """Write a study that has lost instances; `before` is what stands there."""
+    if after.attributes != before.attributes:
+        _replace_attributes(script, after)
+    old, new = _every_term(before), _every_term(after)
+    script.add(_DELETE_TERM, sorted(old - new))
+    script.add(_INSERT_TERM, sorted(new - old))
+    script.add(_UPDATE_SUMS, [(*_sums(after), after.id)])
+
+
+def remove(script: Script, study: OpenStudy) -> None:
+    """With all that is below it."""
+    script.add(_DELETE_TERM, sorted(_every_term(study)))
+    script.add("DELETE FROM study WHERE id = ?1", [(study.id,)])
 
 
 @dataclass(frozen=True, slots=True)

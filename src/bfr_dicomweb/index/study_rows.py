@@ -87,6 +87,12 @@ async def ids_of_uids(conn: Connection, study_instance_uids: Collection[str]) ->
     return dict(map(tuple, await rows(conn, sql, (sorted(study_instance_uids),))))
 
 
+async def was_given(conn: Connection, id: int) -> bool:
+    """Whether a study has ever had this id; none gets it again."""
+    (last,) = (await rows(conn, "SELECT study FROM counter WHERE id = 1"))[0]
+    return 0 < id <= int(last)
+
+
 async def of_exams(conn: Connection, exam_ids: Collection[int]) -> list[StudyRow]:
     if not exam_ids:
         return []

@@ -10,7 +10,7 @@ from bfr_dicomweb.errors import Unavailable
 from bfr_dicomweb.index import instances, kept_secrets
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services.content import Reader
-from bfr_dicomweb.services.decoding import Decoder
+from bfr_dicomweb.services.decoding import CACHE_BYTES, Decoder
 from bfr_dicomweb.services.store import Store
 
 
@@ -31,6 +31,7 @@ class Archive:
         reserve_bytes: int = 0,
         max_object_bytes: int | None = None,
         max_frame_bytes: int = 1 << 30,
+        frame_cache_bytes: int = CACHE_BYTES,
     ) -> Self:
         """Open (and make, or bring up to date, what is missing) one archive.
 
@@ -43,7 +44,8 @@ class Archive:
         blobs = FileBlobStore(data, reserve_bytes=reserve_bytes)
         store = Store(index, blobs, max_object_bytes=max_object_bytes)
         await store.open()
-        return cls(index, blobs, store, Reader(blobs), Decoder(max_frame_bytes=max_frame_bytes))
+        decoder = Decoder(max_frame_bytes=max_frame_bytes, cache_bytes=frame_cache_bytes)
+        return cls(index, blobs, store, Reader(blobs), decoder)
 
     async def ping(self) -> None:
         """Raises Unavailable: the catalogue does not answer."""

@@ -32,9 +32,12 @@ class FileRange:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Bytes that are made when their turn comes, e.g. a decoded frame."""
+    """Bytes that are made when their turn comes, e.g. a decoded frame.
 
-    size_bytes: int
+    `size_bytes` is None when it is known only then.
+    """
+
+    size_bytes: int | None
     make: Callable[[], Awaitable[bytes]]
 
 

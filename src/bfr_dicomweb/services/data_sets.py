@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import IO
 
+from bfr_dicomweb.dicom import transcoding
 from bfr_dicomweb.dicom.rewriting import TARGETS as UNCOMPRESSED
 from bfr_dicomweb.errors import Unavailable
 from bfr_dicomweb.services import retrieve
@@ -28,6 +29,17 @@ def transfer_syntaxes(stored: StoredInstance) -> tuple[str, ...]:
     return (*others, own)
 
 
+def compressed(stored: StoredInstance) -> tuple[str, ...]:
+    """To which an image may be brought for those who take nothing else, without loss.
+
+    Whether it can be, `blocks` tells.
+    """
+    if stored.pixel_tag is None:
+        return ()
+    possible = transcoding.possible_targets(stored.transfer_syntax_uid)
+    return tuple(uid for uid in possible if uid in transcoding.LOSSLESS)
+
+
 def _is_even(stored: StoredInstance) -> bool:
     return (stored.size_bytes - stored.dataset_offset) % 2 == 0
 
@@ -41,7 +53,7 @@ def blocks(
     but one is asked for.
 
     Args:
-        transfer_syntax_uid: One of `transfer_syntaxes`.
+        transfer_syntax_uid: One of `transfer_syntaxes` or `compressed`.
 
     Raises:
         UndecodablePixelData: a frame cannot be decoded.
@@ -58,7 +70,8 @@ def blocks(
     made = retrieve.rewritten(
         archive, stored, transfer_syntax_uid=transfer_syntax_uid, as_file=False
     )
-    if stored.number_of_frames == 1 or stored.frame_bits:
+    native = stored.frame_bits > 0 and rewritable
+    if stored.number_of_frames == 1 or native:
         return _regrouped(made.chunks, block_bytes)
     # A frame that turns out to be broken must not leave a receiver with half an object.
     return _file_blocks(_kept(archive, made.chunks), 0, block_bytes)

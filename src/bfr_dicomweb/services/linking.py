@@ -13,9 +13,10 @@ PAGE: Final = 100
 
 
 async def link(index: Index, study_instance_uids: Sequence[str]) -> None:
-    """Link stored studies to their exams, or raise findings; to do it again changes nothing.
+    """Link studies to their exams, or raise findings; to do it again changes nothing.
 
-    For what has been stored. What orders tell is linked in the transaction that takes it over.
+    For what has been stored or deleted. What orders tell is linked in the transaction that takes
+    it over.
     """
     uids = list(dict.fromkeys(study_instance_uids))
     for start in range(0, len(uids), PAGE):

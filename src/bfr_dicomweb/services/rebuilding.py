@@ -13,8 +13,12 @@ from bfr_dicomweb.blobs.filesystem import FileBlobStore
 from bfr_dicomweb.dicom import coercion
 from bfr_dicomweb.dicom.part10 import Header
 from bfr_dicomweb.errors import ArchiveError, Conflict, Unavailable
-from bfr_dicomweb.index import carrying, changes, followers, instances
+from bfr_dicomweb.index import carrying, changes, followers, instances, tombstones
 from bfr_dicomweb.index.engine import Index
+from bfr_dicomweb.index.statements import Connection
+from bfr_dicomweb.index.tombstones import DeletedBlob, Tombstone
+from bfr_dicomweb.index.turn import Turn
+from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services import availability
 from bfr_dicomweb.services.headers import read_header_of
 from bfr_dicomweb.services.store import identify, new_instance
@@ -67,11 +71,21 @@ def carry_over(old: Path, new: Path) -> int | None:
         return None
 
 
-async def rebuild(index_url: str, blobs: FileBlobStore, progress: Callable[[int], None]) -> Rebuilt:
+async def rebuild(
+    index_url: str,
+    blobs: FileBlobStore,
+    progress: Callable[[int], None],
+    *,
+    old: Path | None = None,
+) -> Rebuilt:
     """Fill an empty catalogue; where two files share an identity, the older one counts.
+
+    What was deleted stays deleted, and is told again as a change: by the old catalogue, and where
+    that is lost by the files that have been set aside.
 
     Args:
         progress: Called with the number of objects just read.
+        old: The SQLite catalogue that was in use, if there is one.
 
     Raises:
         Conflict: the catalogue is not empty.
@@ -85,7 +99,10 @@ async def rebuild(index_url: str, blobs: FileBlobStore, progress: Callable[[int]
         async with index.write() as conn:
             # above every number of the old catalogue: caches hold entity tags made of them
             await changes.begin_after(conn, changes.now_us() // 1000)
+        if old is not None:
+            await _carry_deletions(index, old)
         rebuilt = await _fill(index, blobs, progress)
+        await _bury_set_aside(index, blobs)
         # peers have been told of these studies when they came
         await index.transact(partial(followers.leave_out, name=availability.FOLLOWER))
         return rebuilt
@@ -97,6 +114,8 @@ async def _fill(index: Index, blobs: FileBlobStore, progress: Callable[[int], No
     rebuilt = Rebuilt()
     keys = blobs.keys()
     while group := await asyncio.to_thread(lambda: list(islice(keys, GROUP_SIZE))):
+        deleted = await index.ask(partial(tombstones.known_blobs, keys=group))
+        group = [key for key in group if key not in deleted]
         prepared = await asyncio.to_thread(_prepare, blobs, group, rebuilt)
         rows = [row for _, row in prepared]
         added = await index.transact(partial(instances.add_instances, prepared=rows))
@@ -107,6 +126,45 @@ async def _fill(index: Index, blobs: FileBlobStore, progress: Callable[[int], No
                 rebuilt.left_out[key] = "another stored object has the same identity"
         progress(len(group))
     return rebuilt
+
+
+async def _carry_deletions(index: Index, old: Path) -> None:
+    pages = carrying.deletions(old)
+    while (page := await asyncio.to_thread(next, pages, None)) is not None:
+        await index.transact(partial(_bury, graves=page.tombstones, blobs=page.blobs))
+
+
+async def _bury(
+    conn: Connection, graves: Sequence[Tombstone], blobs: Sequence[DeletedBlob]
+) -> None:
+    turn = await Turn.take(conn)
+    tombstones.put(turn, graves)
+    tombstones.keep_blobs(turn.script, blobs)
+    await turn.end()
+
+
+async def _bury_set_aside(index: Index, blobs: FileBlobStore) -> None:
+    """Of files that were set aside and that no old catalogue told of."""
+    keys = blobs.deleted_keys()
+    while group := await asyncio.to_thread(lambda: list(islice(keys, GROUP_SIZE))):
+        known = await index.ask(partial(tombstones.known_blobs, keys=group))
+        graves, kept, now = [], [], changes.now_us()
+        for key in group:
+            if key in known:
+                continue
+            kept.append(DeletedBlob(key, now, is_set_aside=True))
+            ref = await asyncio.to_thread(_ref_of, blobs.deleted_path(key))
+            if ref is not None and await index.ask(partial(instances.locate, ref=ref)) is None:
+                graves.append(Tombstone(ref, now, with_study=False))
+        if kept:
+            await index.transact(partial(_bury, graves=graves, blobs=kept))
+
+
+def _ref_of(path: Path) -> Ref | None:
+    try:
+        return identify(_header(path))[0]
+    except ArchiveError:
+        return None
 
 
 def _prepare(

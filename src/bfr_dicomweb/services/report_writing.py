@@ -33,8 +33,8 @@ from bfr_dicomweb.dicom.report_writing import (
     Verified,
 )
 from bfr_dicomweb.dicom.structured_report import ENHANCED, REPORT_CLASSES, Code, Number, Person
-from bfr_dicomweb.errors import DifferentDuplicate, NotFound, Unavailable
-from bfr_dicomweb.index import instances, report_documents, studies
+from bfr_dicomweb.errors import DifferentDuplicate, Gone, NotFound, Unavailable
+from bfr_dicomweb.index import instances, report_documents, studies, tombstones
 from bfr_dicomweb.orders import composing
 from bfr_dicomweb.orders.events import Party, ReportStatus, Section
 from bfr_dicomweb.orders.identifiers import HSA_ID, NAMESPACE, AliasKind, Identifier
@@ -181,6 +181,9 @@ class ReportWriter:
     ) -> StoreResult:
         """Store the document of one version; DUPLICATE when it is stored already.
 
+        A document that somebody has deleted is not written again, and the result says Gone, unless
+        its whole study was deleted and has come back.
+
         Args:
             ordinal: Of the version, from 1; None is the newest.
             exams: That the report answers, for Referenced Request Sequence.
@@ -197,6 +200,11 @@ class ReportWriter:
             return StoreResult(
                 Outcome.DUPLICATE, place.ref, ENHANCED, place.ref.sop_instance_uid or ""
             )
+        grave = await index.ask(partial(tombstones.find, ref=place.ref))
+        if grave is not None and not grave.with_study:
+            gone = Gone("the document has been deleted")
+            uid = place.ref.sop_instance_uid or ""
+            return StoreResult(Outcome.REFUSED, place.ref, ENHANCED, uid, (), gone)
         study = await index.ask(partial(studies.find, study_instance_uid=study_instance_uid))
         if study is None:
             raise NotFound("nothing of the study is stored yet")
@@ -204,7 +212,10 @@ class ReportWriter:
         upto = replace(report, versions=report.versions[:ordinal])
         predecessors = await self._predecessors(upto, study_instance_uid)
         draft = _draft(upto, place, stored, exams, predecessors, zone)
-        result = await self._store(await self._process.make(draft), study_instance_uid)
+        document = await self._process.make(draft)
+        if await index.ask(partial(studies.find, study_instance_uid=study_instance_uid)) is None:
+            raise NotFound("the study was deleted meanwhile")
+        result = await self._store(document, study_instance_uid)
         if isinstance(result.error, DifferentDuplicate):
             # another process was faster, and knew the study when it said something else of it
             return replace(result, outcome=Outcome.DUPLICATE, error=None)

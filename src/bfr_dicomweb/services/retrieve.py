@@ -4,7 +4,9 @@ import asyncio
 import mmap
 import struct
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -12,8 +14,10 @@ import orjson
 import zstandard
 
 from bfr_dicomweb.dicom import frames, part10, pixels, rewriting, transfer_syntaxes
-from bfr_dicomweb.errors import NotFound, Unavailable, UndecodablePixelData
-from bfr_dicomweb.index import instances, series, studies
+from bfr_dicomweb.dicom.encoding import BY_TRANSFER_SYNTAX
+from bfr_dicomweb.dicom.transcoding import Conversion
+from bfr_dicomweb.errors import Gone, NotFound, Unavailable, UndecodablePixelData
+from bfr_dicomweb.index import instances, series, studies, tombstones
 from bfr_dicomweb.index.instances import StoredInstance as StoredInstance
 from bfr_dicomweb.index.series import StoredSeries
 from bfr_dicomweb.index.statements import Connection
@@ -30,6 +34,8 @@ PAGE: Final = 200
 SMALL_SPAN: Final = 1 << 20
 # Frames of one request that lie closer than this on average are looked up together.
 SPARSE: Final = 8
+# Files of so many frames at most are made out of frames that are kept and shared.
+SHARED_FRAMES: Final = 4
 MAX_INFLATED_BYTES: Final = 1 << 30
 # Bytes that Explicit VR Big Endian turns round together, beside those of part10.BINARY.
 NUMBER_BYTES: Final = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8}
@@ -37,11 +43,18 @@ ITEM: Final = b"\xfe\xff\x00\xe0"
 
 
 async def locate(archive: Archive, ref: Ref) -> StoredInstance:
-    """Raises NotFound."""
+    """Raises NotFound, Gone."""
     found = await archive.index.ask(partial(instances.locate, ref=ref))
     if found is None:
-        raise NotFound("no such instance")
+        raise await absence(archive, ref)
     return found
+
+
+async def absence(archive: Archive, ref: Ref) -> NotFound:
+    """Why nothing is there: it never was, or it has been deleted."""
+    if await archive.index.ask(partial(tombstones.was_here, ref=ref)):
+        return Gone(f"the {ref.level} has been deleted")
+    return NotFound(f"no such {ref.level}")
 
 
 async def list_instances(archive: Archive, ref: Ref) -> Sequence[StoredInstance]:
@@ -49,12 +62,13 @@ async def list_instances(archive: Archive, ref: Ref) -> Sequence[StoredInstance]
 
     Raises:
         NotFound: there are none.
+        Gone: they have been deleted.
     """
     if ref.level is Level.INSTANCE:
         return [await locate(archive, ref)]
     found = await archive.index.ask(partial(instances.list_instances, ref=ref))
     if not found:
-        raise NotFound(f"no such {ref.level}")
+        raise await absence(archive, ref)
     return found
 
 
@@ -63,10 +77,11 @@ async def state_of(archive: Archive, ref: Ref) -> tuple[int, int]:
 
     Raises:
         NotFound: there are none.
+        Gone: they have been deleted.
     """
     found = await archive.index.ask(partial(_state, ref=ref))
     if found is None:
-        raise NotFound(f"no such {ref.level}")
+        raise await absence(archive, ref)
     return found
 
 
@@ -134,18 +149,72 @@ def can_be_decoded(stored: StoredInstance) -> bool:
     return stored.frame_bits > 0 or transfer_syntaxes.lookup(stored.transfer_syntax_uid).decodable
 
 
+async def descriptions(
+    archive: Archive, ref: Ref, found: Sequence[StoredInstance]
+) -> dict[str, pixels.PixelDescription]:
+    """How the frames of the instances at or below a resource are stored, by SOP Instance UID.
+
+    Those without pixel data, and those whose attributes do not describe it, are left out.
+    """
+    kept = archive.decoder.descriptions
+    images = {stored.sop_instance_uid: stored for stored in found if stored.pixel_tag is not None}
+    described = {
+        uid: known
+        for uid, stored in images.items()
+        if (known := kept.find(stored.digest)) is not None
+    }
+    unknown = images.keys() - described.keys()
+    after: instances.Position | None = None
+    while unknown:
+        page, after = await archive.index.ask(
+            partial(instances.document_page, ref=ref, after=after, limit=PAGE)
+        )
+        wanted = [one for one in page if one.sop_instance_uid in unknown]
+        new = await asyncio.to_thread(_descriptions, wanted, images)
+        for uid, description in new.items():
+            kept.keep(images[uid].digest, description)
+        described |= new
+        if after is None:
+            break
+    return described
+
+
+def _descriptions(
+    documents: Sequence[instances.Document], images: Mapping[str, StoredInstance]
+) -> dict[str, pixels.PixelDescription]:
+    decompressor = zstandard.ZstdDecompressor()
+    described: dict[str, pixels.PixelDescription] = {}
+    for one in documents:
+        found = orjson.loads(decompressor.decompress(one.document))
+        with suppress(UndecodablePixelData):
+            described[one.sop_instance_uid] = _description(images[one.sop_instance_uid], found)
+    return described
+
+
+def _description(stored: StoredInstance, found: dict[str, Any]) -> pixels.PixelDescription:
+    described = pixels.PixelDescription.from_attributes(found, stored.transfer_syntax_uid)
+    return described.stored_in(stored.frame_bits) if stored.frame_bits else described
+
+
 async def frame_contents(
-    archive: Archive, stored: StoredInstance, frame_numbers: Sequence[int], *, decoded: bool
+    archive: Archive,
+    stored: StoredInstance,
+    frame_numbers: Sequence[int],
+    *,
+    transfer_syntax_uid: str | None = None,
 ) -> list[Content]:
     """The asked frames, one content each, in the asked order.
 
     Args:
         frame_numbers: 1-based.
-        decoded: As native little-endian bytes instead of as stored.
+        transfer_syntax_uid: Explicit VR Little Endian for native little-endian bytes, or one of
+            `encoding`; None is as stored. Sizes of compressed frames but the first are
+            known only when they are made.
 
     Raises:
         NotFound: no pixel data, or no such frame.
         UndecodablePixelData: the frames cannot be told apart or the first cannot be decoded.
+        NotAcceptable: the transfer syntax cannot hold them.
     """
     if stored.pixel_tag is None:
         raise NotFound("the instance has no pixel data")
@@ -155,13 +224,17 @@ async def frame_contents(
                 f"there is no frame {number}: the instance has {stored.number_of_frames}"
             )
     indices = [number - 1 for number in frame_numbers]
+    encoded = transfer_syntax_uid in BY_TRANSFER_SYNTAX
     if stored.frame_bits:
-        turn = stored.big_endian and decoded
-        return await (_turned_frames if turn else _native_frames)(archive, stored, indices)
-    encoded = await _encapsulated_frames(archive, stored, indices)
-    if not decoded:
-        return encoded
-    return await _decoded_frames(archive, stored, indices, encoded)
+        turn = stored.big_endian and transfer_syntax_uid is not None
+        contents = await (_turned_frames if turn else _native_frames)(archive, stored, indices)
+        is_ready = not encoded
+    else:
+        contents = await _encapsulated_frames(archive, stored, indices)
+        is_ready = False
+    if transfer_syntax_uid is None or is_ready:
+        return contents
+    return await _converted_frames(archive, stored, indices, contents, transfer_syntax_uid)
 
 
 async def _native_frames(
@@ -279,45 +352,69 @@ def _fragments(archive: Archive, blob_key: str, start: int, stop: int) -> tuple[
     return tuple(pieces)
 
 
-async def _decoded_frames(
-    archive: Archive, stored: StoredInstance, indices: Sequence[int], encoded: Sequence[Content]
+async def _converted_frames(
+    archive: Archive,
+    stored: StoredInstance,
+    indices: Sequence[int],
+    contents: Sequence[Content],
+    transfer_syntax_uid: str,
 ) -> list[Content]:
-    described = pixels.PixelDescription.from_attributes(
-        await attributes(archive, stored), stored.transfer_syntax_uid
-    )
+    conversion = await _conversion(archive, stored, transfer_syntax_uid)
+    conversion.require_encoder()
+    size = None if conversion.encoder else conversion.description.frame_bytes
     made: list[Content] = []
-    for index, content in zip(indices, encoded, strict=True):
+    for index, content in zip(indices, contents, strict=True):
         make = partial(
             archive.decoder.frame,
             (stored.digest, index),
             partial(archive.reader.whole, content),
-            described,
+            conversion,
         )
-        piece: Piece = Made(described.frame_bytes, make)
+        piece: Piece = Made(size, make)
         if not made:
-            # what cannot be decoded has to be known before the answer begins
+            # what cannot be made has to be known before the answer begins
             piece = await make()
         made.append(Content((piece,)))
     return made
 
 
+async def _conversion(
+    archive: Archive, stored: StoredInstance, transfer_syntax_uid: str
+) -> Conversion:
+    """Of frames as `_native_frames`, `_turned_frames` and `_encapsulated_frames` give them."""
+    described = archive.decoder.descriptions.find(stored.digest)
+    if described is None:
+        described = _description(stored, await attributes(archive, stored))
+        archive.decoder.descriptions.keep(stored.digest, described)
+    if stored.frame_bits:
+        explicit = transfer_syntaxes.lookup(transfer_syntaxes.EXPLICIT_VR_LITTLE_ENDIAN)
+        described = replace(described, transfer_syntax=explicit)
+    if transfer_syntax_uid in BY_TRANSFER_SYNTAX:
+        return Conversion(described, transfer_syntax_uid)
+    # native frames lie as the metadata says, which goes with them
+    return Conversion(described, transfer_syntax_uid, described.planar_configuration)
+
+
 async def pixel_contents(
-    archive: Archive, stored: StoredInstance, *, decoded: bool
+    archive: Archive, stored: StoredInstance, *, transfer_syntax_uid: str | None = None
 ) -> list[Content]:
     """All pixel data: one content when uncompressed, one a frame when not (PS3.18 8.7.3.3).
 
     Raises:
         NotFound: the instance has no pixel data.
-        UndecodablePixelData: as `frame_contents`.
+        UndecodablePixelData, NotAcceptable: as `frame_contents`.
     """
     if stored.pixel_tag is None:
         raise NotFound("the instance has no pixel data")
-    if stored.frame_bits:
+    encoded = transfer_syntax_uid in BY_TRANSFER_SYNTAX
+    if stored.frame_bits and not encoded:
         values = {value.path: value for value in await bulk_values(archive, stored)}
         return [await bulk_content(archive, stored, values[stored.pixel_tag])]
     numbers = range(1, stored.number_of_frames + 1)
-    contents = await frame_contents(archive, stored, numbers, decoded=decoded)
-    if not decoded:
+    contents = await frame_contents(
+        archive, stored, numbers, transfer_syntax_uid=transfer_syntax_uid
+    )
+    if transfer_syntax_uid is None or encoded:
         return contents
     return [Content(tuple(piece for content in contents for piece in content.pieces))]
 
@@ -377,22 +474,27 @@ def _inflate(deflated: bytes) -> bytes:
     return inflated
 
 
-async def as_explicit_little_endian(
-    archive: Archive, stored: StoredInstance, *, whole_answer: bool
+async def as_file(
+    archive: Archive,
+    stored: StoredInstance,
+    *,
+    transfer_syntax_uid: str = transfer_syntaxes.EXPLICIT_VR_LITTLE_ENDIAN,
+    whole_answer: bool,
 ) -> Content:
-    """The instance as a PS3.10 file in Explicit VR Little Endian.
+    """The instance as a PS3.10 file in another transfer syntax than it is stored in.
 
     Args:
         whole_answer: It is all that is sent: what cannot be made is found out now, and
-            its size is known. One of many is made when its turn comes.
+            its size is known if it can be. One of many is made when its turn comes.
 
     Raises:
         UndecodablePixelData: the pixel data cannot be decoded.
-        NotAcceptable: the pixel data is too long for Explicit VR Little Endian.
+        NotAcceptable: that transfer syntax cannot hold it.
     """
+    make = partial(rewritten, archive, stored, transfer_syntax_uid=transfer_syntax_uid)
     if not whole_answer:
-        return Content((Streamed(None, lambda: rewritten(archive, stored).chunks),))
-    made = await asyncio.to_thread(rewritten, archive, stored)
+        return Content((Streamed(None, lambda: make().chunks),))
+    made = await asyncio.to_thread(make)
     return Content((Streamed(made.size_bytes, lambda: made.chunks),))
 
 
@@ -410,6 +512,8 @@ def rewritten(
         NotAcceptable: the data set cannot be said in that transfer syntax.
         Unavailable: the stored file cannot be read.
     """
+    # few frames are kept for the next who asks; many would only drive out what others ask for
+    key = stored.digest if stored.number_of_frames <= SHARED_FRAMES else None
     try:
         with archive.blobs.path(stored.blob_key).open("rb") as file:
             # kept alive by the iterator that reads it
@@ -421,5 +525,5 @@ def rewritten(
         part10.read_header(mapped),
         transfer_syntax_uid=transfer_syntax_uid,
         as_file=as_file,
-        decode=archive.decoder.decode_now,
+        convert=partial(archive.decoder.convert, key=key),
     )

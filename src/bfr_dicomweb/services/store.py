@@ -9,7 +9,7 @@ import asyncio
 import concurrent.futures
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -33,7 +33,7 @@ from bfr_dicomweb.errors import (
     Unavailable,
     UnidentifiableObject,
 )
-from bfr_dicomweb.index import instances
+from bfr_dicomweb.index import changes, instances, refused_stores
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services import duplicates
@@ -75,7 +75,13 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """What became of one object. `error` says why one was refused, and only then."""
+    """What became of one object.
+
+    Attributes:
+        error: Says why it was refused, and only then.
+        original_attributes: Item of Original Attributes Sequence (0400,0561) for what it was given
+            here; None when that is nothing.
+    """
 
     outcome: Outcome
     ref: Ref | None
@@ -83,6 +89,7 @@ class StoreResult:
     sop_instance_uid: str
     findings: tuple[part10.Finding, ...] = ()
     error: ArchiveError | None = None
+    original_attributes: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +240,21 @@ class Store:
             )
             became = instances.Outcome.DUPLICATE if is_same else instances.Outcome.DIFFERENT
             await self._run(self._blobs.withdraw, [one.staged.key])
+            if not is_same:
+                await self._note_refused(one)
         except Exception as error:  # the border between one object's fate and another's
             _fail(one, error)
             return
         if not one.done.done():
             one.done.set_result(_result(one, became))
+
+    async def _note_refused(self, one: _Candidate) -> None:
+        """Its sender must not be told later that the archive has what it has."""
+        uid, sender = one.ref.sop_instance_uid or "", one.row.new.sender
+        at_us = changes.now_us()
+        await self._index.transact(
+            partial(refused_stores.note, sop_instance_uid=uid, sender=sender, at_us=at_us)
+        )
 
     def _flush(self, keys: Sequence[str]) -> None:
         settled, self._settled = self._settled, []

@@ -340,6 +340,11 @@ async def studies(index: Index, ids: Collection[int]) -> list[StudyRow]:
     return await index.ask(lambda conn: study_rows.by_ids(conn, ids))
 
 
+async def study_was_stored(index: Index, id: int) -> bool:
+    """Whether there has been a study of this id, which none gets again."""
+    return await index.ask(lambda conn: study_rows.was_given(conn, id))
+
+
 async def studies_by_uids(index: Index, study_instance_uids: Collection[str]) -> list[StudyRow]:
     return await index.ask(lambda conn: study_rows.by_uids(conn, study_instance_uids))
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -55,9 +56,15 @@ async def verify(archive: Archive, progress: Callable[[], None]) -> Verification
         async for row in _stored(archive):
             await slots.acquire()
             group.create_task(compare(row.blob_key, row.digest, row.size_bytes))
+    # what was deleted meanwhile is where deleted bytes are
+    found.missing = [key for key in found.missing if await _is_stored(archive, key)]
     async for key in _strays(archive):
         found.strays.append(key)
     return found
+
+
+async def _is_stored(archive: Archive, key: str) -> bool:
+    return await archive.index.ask(partial(instances.has_blob, key=key))
 
 
 async def _stored(archive: Archive) -> AsyncIterator[instances.StoredBlob]:
