@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pynetdicom
 import pytest
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -120,7 +121,9 @@ def test_a_rejection_is_told_in_the_words_of_the_standard() -> None:
         )
 
 
-def test_a_peer_that_takes_no_context_is_told() -> None:
+def test_a_peer_that_takes_no_context_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # else the peer, which is in this process, takes every SOP class as the archive's own door does
+    monkeypatch.setattr(pynetdicom._config, "UNRESTRICTED_STORAGE_SERVICE", False)
     with (
         verifying() as (_, peer),
         pytest.raises(Undelivered, match="accepts none of the proposed presentation contexts"),

@@ -17,7 +17,10 @@ def concrete(cls: type[ArchiveError]) -> set[type[ArchiveError]]:
 
 
 def test_every_error_has_an_http_status() -> None:
-    assert concrete(ArchiveError) - {ArchiveError} == HTTP_STATUS.keys()
+    # a door may have errors of its own, which no other door meets
+    shared = {cls for cls in concrete(ArchiveError) if cls.__module__ == ArchiveError.__module__}
+
+    assert shared - {ArchiveError} == HTTP_STATUS.keys()
 
 
 def preflight(client: httpx2.Client, origin: str) -> httpx2.Response:

@@ -483,12 +483,14 @@ async def _act_anew(
 
 
 async def _act(fhir: Fhir, call: Call, kind: str, resource_id: str, acting: Acts) -> Answer:
-    resource = _relative(call)
-    if resource.get("id", resource_id) != resource_id:
-        raise InvalidRequest("the id of the resource is not that of the URL")
     before = await _current(fhir, kind, resource_id)
     if before is None:
         raise NotFound(f"there is no such {kind}")
+    if not acting.is_written(resource_id):
+        raise NotAllowed(READING + ("OPTIONS",))
+    resource = _relative(call)
+    if resource.get("id", resource_id) != resource_id:
+        raise InvalidRequest("the id of the resource is not that of the URL")
     acting.check(resource)
     after, is_done = await acting.update(resource_id, resource, expected_of(call, before))
     return answer_with(call, after, 200 if is_done else 202)

@@ -89,6 +89,10 @@ class Acts(Protocol):
         """Raises InvalidRequest: it is no valid resource of this type."""
         ...
 
+    def is_written(self, id: str) -> bool:
+        """Whether clients write this one, and not only read it."""
+        ...
+
     async def create(self, resource: Resource) -> Resource: ...
 
     async def update(
@@ -97,9 +101,7 @@ class Acts(Protocol):
         """The resource as it is then, and whether all that was asked is done.
 
         Args:
+            id: Of one that `is_written`.
             expected: The version that is to be changed; None is any.
-
-        Raises:
-            NotAllowed: Clients only read this one.
         """
         ...

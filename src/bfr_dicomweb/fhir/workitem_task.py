@@ -18,7 +18,7 @@ from bfr_dicomweb.dicom.workitems import (
     STATE,
     State,
 )
-from bfr_dicomweb.errors import NotAllowed, NotFound
+from bfr_dicomweb.errors import NotFound
 from bfr_dicomweb.fhir import codings, ids, places, workitem_writing, written
 from bfr_dicomweb.fhir.codings import Element
 from bfr_dicomweb.fhir.intervals import LOCAL
@@ -332,6 +332,9 @@ class WorkitemTasks:
         written.validate(resource, self.type)
         workitem_writing.check(resource)
 
+    def is_written(self, id: str) -> bool:
+        return ids.number_of(id, ids.WORKITEM) is not None
+
     async def create(self, resource: Resource) -> Resource:
         asked = await workitem_writing.asked_for(self.archive, self.access, resource)
         kept = await worklist.create(self.archive.index, asked.dataset, uid=asked.uid)
@@ -347,9 +350,6 @@ class WorkitemTasks:
     async def update(
         self, id: str, resource: Resource, expected: int | None
     ) -> tuple[Resource, bool]:
-        number = ids.number_of(id, ids.WORKITEM)
-        if number is None:
-            raise NotAllowed(("GET", "HEAD", "OPTIONS"))
         before = await self.read(id)
         if before is None:
             raise NotFound("there is no such Task")
