@@ -44,7 +44,7 @@ from bfr_dicomweb.hl7v2 import http_post, mllp, rereading
 from bfr_dicomweb.hl7v2.door import Door, handler
 from bfr_dicomweb.hl7v2.message import Limits
 from bfr_dicomweb.http.border import Border
-from bfr_dicomweb.services import workitem_rules, worklist
+from bfr_dicomweb.services import indexing, workitem_rules, worklist
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.change_feed import ChangeFeed
 from bfr_dicomweb.services.event_channels import EventChannels
@@ -111,6 +111,17 @@ def read_rules(file: Path) -> tuple[Rule, ...]:
         raise SettingsError(f"worklist_rules: {file}: {reason}") from None
 
 
+def indexed_attributes(settings: Settings) -> indexing.File:
+    """
+    Raises:
+        SettingsError: the file cannot be used; says why.
+    """
+    try:
+        return indexing.File(settings.indexed_attributes)
+    except ArchiveError as error:
+        raise SettingsError(f"indexed_attributes: {error}") from None
+
+
 def workitem_rules_of(settings: Settings, archive: Archive) -> WorkitemRules:
     return WorkitemRules(
         archive,
@@ -129,6 +140,7 @@ def require_usable_files(settings: Settings) -> None:
         read_exchange(settings.exchange)
     if settings.worklist_rules is not None:
         read_rules(settings.worklist_rules)
+    indexed_attributes(settings)
     _tls(settings)
     if settings.dimse_addresses:
         known_peers(settings)
@@ -248,6 +260,9 @@ async def _dispatching(parts: Parts) -> AsyncIterator[None]:
     subscriptions = Subscriptions(parts.fhir, public_url=base)
     to_peers = deliveries(parts.settings, parts.archive)
     index = parts.archive.index
+    indexer = indexing.Indexing(index, indexed_attributes(parts.settings))
+    # before anything is stored, so that it need not be indexed afterwards
+    await indexer.configure()
     dispatcher = Following(
         parts.archive,
         parts.orders,
@@ -256,6 +271,7 @@ async def _dispatching(parts: Parts) -> AsyncIterator[None]:
         workitem_rules_of(parts.settings, parts.archive),
         parts.settings.workitem_days,
         parts.settings.deleted_days,
+        indexer,
     )
     dispatcher.start()
     await worklist.announce(index, worklist.RESTARTED)

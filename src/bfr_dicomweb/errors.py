@@ -11,7 +11,9 @@
         WorkitemEnded           a workitem in a final state can no longer be updated
       InvalidObject             the bytes are no storable PS3.10 file; says why
         UnidentifiableObject    a UID that says what and whose it is, is missing or malformed
-        StudyMismatch           the object belongs to another study than the request names
+        TargetMismatch          the object is another one than the request names
+          StudyMismatch         it belongs to another study
+          SOPClassMismatch      objects of its SOP class are no instances of the resource
       NotFound                  nothing is stored under this identity
         Gone                    it was stored here once and has been deleted
       Conflict                  the request contradicts what is stored
@@ -133,8 +135,16 @@ class UnidentifiableObject(InvalidObject):
     """A UID that says what the object is and where it belongs is missing or malformed."""
 
 
-class StudyMismatch(InvalidObject):
+class TargetMismatch(InvalidObject):
+    """The object is another one than the target of the request."""
+
+
+class StudyMismatch(TargetMismatch):
     """The object belongs to another study than the target of the request."""
+
+
+class SOPClassMismatch(TargetMismatch):
+    """Objects of its SOP class are no instances of the target of the request."""
 
 
 class NotFound(ArchiveError):

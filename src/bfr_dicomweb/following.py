@@ -27,6 +27,7 @@ from bfr_dicomweb.services import (
 )
 from bfr_dicomweb.services.archive import Archive
 from bfr_dicomweb.services.dispatching import Chore, Dispatcher, Followed, Follower
+from bfr_dicomweb.services.indexing import Indexing
 from bfr_dicomweb.services.orders import Orders, RawMessage
 from bfr_dicomweb.services.report_documents import FoundReport
 from bfr_dicomweb.services.report_writing import ReportWriter
@@ -55,6 +56,7 @@ class Following:
         rules: By which workitems are made.
         workitem_days: After which workitems that are over are deleted.
         deleted_days: After which the bytes of what was deleted are removed.
+        indexing: Of what an administrator wants to search by.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Following:
         rules: WorkitemRules | None = None,
         workitem_days: float = 30.0,
         deleted_days: float = 30.0,
+        indexing: Indexing | None = None,
     ) -> None:
         self._archive = archive
         self._deleted_days = deleted_days
@@ -98,6 +101,7 @@ class Following:
                 Chore("undelivered", WATCH_EVERY_S, self._watch_receivers),
                 Chore("ended workitems", CLEAN_EVERY_S, self._delete_ended_workitems),
                 Chore("deleted bytes", WATCH_EVERY_S, self._clean_deleted),
+                *([Chore("indexing", WATCH_EVERY_S, indexing.look_again)] if indexing else []),
                 *(deliveries.chores if deliveries is not None else ()),
             ),
         )

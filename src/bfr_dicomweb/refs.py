@@ -1,4 +1,4 @@
-"""The identity of a resource of the Studies Service (PS3.18 section 10.1)."""
+"""The identity of what is stored (PS3.18 sections 10.1 and 12.1)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,3 +33,20 @@ class Ref:
         if self.sop_instance_uid is not None:
             parts.append(f"/instances/{self.sop_instance_uid}")
         return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class NonPatientRef:
+    """An instance that belongs to no patient, and so to no study.
+
+    Attributes:
+        category: As PS3.18 section 12.1.1 names it, such as ``hanging-protocols``.
+    """
+
+    category: str
+    sop_instance_uid: str
+
+    @property
+    def path(self) -> str:
+        """The target path relative to the base URI, with its leading slash."""
+        return f"/{self.category}/{self.sop_instance_uid}"

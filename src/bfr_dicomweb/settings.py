@@ -133,6 +133,10 @@ class Settings(BaseSettings):
     workitem_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days after which workitems that are over are deleted."
     )
+    indexed_attributes: Path | None = Field(
+        None,
+        description="TOML file of further attributes to search by; taken over when it has changed.",
+    )
     allow_deletion: bool = Field(False, description="Take DELETE of studies, series and instances.")
     deleted_days: Annotated[float, Field(ge=0)] = Field(
         30.0, description="Days after which the bytes of what was deleted are removed."

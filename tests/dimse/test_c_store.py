@@ -34,6 +34,7 @@ from dimse_sent import (
     store,
 )
 from dimse_served import AE_TITLE, Served, served
+from non_patient_objects import a_non_patient_object
 from objects import a_dataset, a_series, an_object, uid, written
 
 STORESCU = "storescu"
@@ -152,6 +153,13 @@ def test_another_sop_class_than_announced_is_stored_with_a_finding(archive: Serv
 def test_what_cannot_be_identified_is_refused(archive: Served) -> None:
     one = sendable(an_object(StudyInstanceUID=None))
     assert store(archive.port, one).Status == 0xA900
+
+
+def test_what_belongs_to_no_study_is_refused_and_its_resource_named(archive: Served) -> None:
+    answer = store(archive.port, sendable(a_non_patient_object("hanging-protocols")))
+
+    assert answer.Status == 0xA900
+    assert answer.ErrorComment == "of no study: its resource is /hanging-protocols"
 
 
 def test_what_is_no_data_set_is_refused(archive: Served) -> None:

@@ -29,7 +29,9 @@ async def archive(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
 
 
 async def store(archive: Archive, file: bytes) -> Ref:
-    return (await stored(archive, file)).ref or Ref("")
+    ref = (await stored(archive, file)).ref
+    assert isinstance(ref, Ref)
+    return ref
 
 
 async def stored(archive: Archive, file: bytes) -> StoreResult:
@@ -187,7 +189,8 @@ async def test_a_document_that_somebody_deleted_is_not_written_again(
 ) -> None:
     study = (await store(archive, an_object())).study_instance_uid
     written = await writer.write(REPORT, study)
-    await deletion.delete(archive, written.ref or Ref(""))
+    assert isinstance(written.ref, Ref)
+    await deletion.delete(archive, written.ref)
 
     again = await writer.write(REPORT, study)
 

@@ -100,7 +100,7 @@ def writer(archive: Archive, process: WritingProcess) -> ReportWriter:
 
 async def bytes_of(archive: Archive, result: StoreResult) -> bytes:
     assert result.outcome is Outcome.STORED, result.error
-    assert result.ref is not None
+    assert isinstance(result.ref, Ref)
     (stored,) = await list_instances(archive, replace(result.ref, sop_instance_uid=None))
     return archive.blobs.path(stored.blob_key).read_bytes()
 
@@ -175,7 +175,7 @@ async def test_a_viewer_finds_the_cumulative_document_first(
     wanted = parse_search([("Modality", "SR")], level=SearchLevel.STUDY_SERIES, max_results=10)
     found = await search.search(archive.index, wanted, ref=Ref(STUDY))
 
-    assert newest.ref is not None
+    assert isinstance(newest.ref, Ref)
     assert found.rows[0]["0020000E"]["Value"] == [newest.ref.series_instance_uid]
 
 

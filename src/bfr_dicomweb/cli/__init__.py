@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bfr_dicomweb.cli import dimse, hl7
+from bfr_dicomweb.cli import dimse, hl7, indexing
 from bfr_dicomweb.cli.frame import (
     Config,
     Data,
@@ -37,7 +37,6 @@ from bfr_dicomweb.cli.frame import (
 from bfr_dicomweb.errors import ArchiveError, Unavailable
 
 if TYPE_CHECKING:
-    from bfr_dicomweb.refs import Ref
     from bfr_dicomweb.services.importing import Source, Summary
     from bfr_dicomweb.services.rebuilding import Rebuilt
     from bfr_dicomweb.services.verification import Verification
@@ -53,6 +52,7 @@ cli = typer.Typer(
 )
 cli.add_typer(hl7.commands)
 cli.add_typer(dimse.commands)
+cli.command()(indexing.index)
 
 
 @cli.command()
@@ -275,6 +275,7 @@ async def _fill_with_examples(settings: "Settings") -> str | None:
     """The UID of an example study, when the archive holds only such."""
     from bfr_dicomweb import example_studies
     from bfr_dicomweb.app import open_archive
+    from bfr_dicomweb.refs import Ref
     from bfr_dicomweb.services.store import Outcome
 
     archive = await open_archive(settings)
@@ -289,7 +290,7 @@ async def _fill_with_examples(settings: "Settings") -> str | None:
                 result = await (await receiving.finish())
                 if result.outcome is Outcome.REFUSED:
                     raise ArchiveError(f"an example study was refused: {result.error}")
-                first = first or result.ref
+                first = first or (result.ref if isinstance(result.ref, Ref) else None)
                 step()
         return first.study_instance_uid if first else None
     finally:
@@ -330,19 +331,22 @@ async def _check(settings: "Settings") -> "Verification":
 
 async def _rebuild(settings: "Settings") -> "Rebuilt":
     """Into an empty catalogue only: the old one counts until the new one is complete."""
+    from bfr_dicomweb.app import indexed_attributes
     from bfr_dicomweb.blobs.filesystem import FileBlobStore
     from bfr_dicomweb.services import rebuilding
 
     blobs = FileBlobStore(settings.data)
+    indexed = indexed_attributes(settings).attributes
     if settings.database_url is not None:
         with progress("cataloguing", None) as step:
-            return await rebuilding.rebuild(settings.index_url, blobs, step)
+            return await rebuilding.rebuild(settings.index_url, blobs, step, indexed=indexed)
     with (
         rebuilding.replaced(settings.catalogue_file) as new,
         progress("cataloguing", None) as step,
     ):
         old = settings.catalogue_file
-        rebuilt = await rebuilding.rebuild(f"sqlite:///{new}", blobs, step, old=old)
+        url = f"sqlite:///{new}"
+        rebuilt = await rebuilding.rebuild(url, blobs, step, old=old, indexed=indexed)
         rebuilt.messages = await asyncio.to_thread(rebuilding.carry_over, old, new)
         return rebuilt
 

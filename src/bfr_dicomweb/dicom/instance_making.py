@@ -74,15 +74,21 @@ class Identities:
 
     Args:
         study_instance_uid: Of the target resource.
+        of_patient: They are of a study and a series.
     """
 
-    def __init__(self, study_instance_uid: str | None) -> None:
+    def __init__(self, study_instance_uid: str | None, *, of_patient: bool = True) -> None:
         self._study = study_instance_uid
+        self._of_patient = of_patient
         self._series: dict[tuple[str, str], str] = {}
 
     def supplied(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Those that are missing, by tag."""
         found: dict[str, Any] = {}
+        if not first_text(attributes, SOP_INSTANCE):
+            found[SOP_INSTANCE] = {"vr": "UI", "Value": [module_attributes.new_uid()]}
+        if not self._of_patient:
+            return found
         study = first_text(attributes, STUDY)
         if not study:
             study = self._study = self._study or module_attributes.new_uid()
@@ -91,8 +97,6 @@ class Identities:
             kind = (study, first_text(attributes, SOP_CLASS))
             uid = self._series.setdefault(kind, module_attributes.new_uid())
             found[SERIES] = {"vr": "UI", "Value": [uid]}
-        if not first_text(attributes, SOP_INSTANCE):
-            found[SOP_INSTANCE] = {"vr": "UI", "Value": [module_attributes.new_uid()]}
         return found
 
 

@@ -11,11 +11,12 @@ Keys are compared by `index/search.py`; what a key means is said here once:
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from bfr_dicomweb.dicom import attributes, person_names
@@ -96,9 +97,32 @@ Match = Universal | Single | Number | Wildcard | AnyOf | Multiple | Range | Empt
 
 
 @dataclass(frozen=True, slots=True)
+class Custom:
+    """An attribute that is searched because an administrator has had it indexed.
+
+    Attributes:
+        place: Instances whose key in the catalogue is lower are not covered yet; `left` is how
+            many these are at most.
+    """
+
+    id: int
+    name: str
+    level: Level
+    vr: str
+    place: int = 0
+    left: int = 0
+    creator: str = ""  # of a private attribute
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     path: Path  # tags; all but the last are sequences
     match: Match
+    custom: Custom | None = None
+
+    @property
+    def level(self) -> Level:
+        return LEVEL_OF_KEY[self.path] if self.custom is None else self.custom.level
 
 
 class SearchLevel(Enum):
@@ -133,6 +157,7 @@ class Search:
     timezone_minutes: int | None = None
     ignored: tuple[str, ...] = ()  # names of parameters that are not supported
     order_numbers: tuple[str, ...] = ()  # of orders that the studies must all answer
+    returned_custom: tuple[tuple[str, Custom], ...] = ()  # tags whose values the index tells
 
     @property
     def returned_tags(self) -> frozenset[str]:
@@ -181,6 +206,7 @@ LEVEL_OF_KEY: Final[dict[Path, Level]] = {
     **dict.fromkeys(SERIES_KEYS, Level.SERIES),
     **dict.fromkeys(INSTANCE_KEYS, Level.INSTANCE),
 }
+_NONE: Final[Mapping[Path, Custom]] = MappingProxyType({})
 PATIENT_KEYS: Final = frozenset(p for p in STUDY_KEYS if p[0] in attributes.PATIENT)
 
 # Pairs that are one moment (PS3.4 section C.2.2.2.5.2): a range of each is one interval.
@@ -239,9 +265,16 @@ def path_of(name: str) -> Path | None:
 
 
 def parse_search(
-    params: Sequence[tuple[str, str]], *, level: SearchLevel, max_results: int
+    params: Sequence[tuple[str, str]],
+    *,
+    level: SearchLevel,
+    max_results: int,
+    custom: Mapping[Path, Custom] = _NONE,
 ) -> Search:
     """Read percent-decoded query parameters.
+
+    Args:
+        custom: What can be searched by beside `LEVEL_OF_KEY`.
 
     Raises:
         InvalidQuery: A supported parameter has an invalid value or stands twice.
@@ -249,16 +282,20 @@ def parse_search(
     Names that are no parameter here are ignored (PS3.18 section 8.3) and told in `ignored`, as
     are keys of a level that the resource does not search (section 10.6.1.2.1).
     """
-    sorted_out = _sort_out(params)
+    sorted_out = _sort_out(params, custom)
     fuzzy, empty, multiple = (_switch(sorted_out.named, name) for name in _SWITCHES)
     zone = _timezone(sorted_out.values)
     keys: list[Key] = []
     order_numbers: list[str] = []
     include, include_all = _include(sorted_out.include)
     for path, (name, value) in sorted_out.values.items():
-        match = match_of(name, path, value, Modes(fuzzy, empty, multiple, zone))
+        own = custom.get(path)
+        modes = Modes(fuzzy, empty, multiple, zone)
+        match = match_of(name, path, value, modes, vr=own.vr if own else None)
         if isinstance(match, Universal):
             include.append(path)
+        elif own is not None and own.level in level.key_levels:
+            keys.append(Key(path, match, own))
         elif path in ORDER_KEYS and Level.STUDY in level.key_levels:
             order_numbers.append(_order_number(name, match))
         elif LEVEL_OF_KEY.get(path) in level.key_levels or path in PATIENT_KEYS:
@@ -276,7 +313,20 @@ def parse_search(
         timezone_minutes=zone,
         ignored=tuple(sorted_out.ignored),
         order_numbers=tuple(order_numbers),
+        returned_custom=_returned_custom([*sorted_out.values, *include], custom, level.level),
     )
+
+
+def _returned_custom(
+    asked: Sequence[Path], custom: Mapping[Path, Custom], level: Level
+) -> tuple[tuple[str, Custom], ...]:
+    """Of instances every attribute is known without."""
+    found = {
+        path[0]: own
+        for path in asked
+        if len(path) == 1 and (own := custom.get(path)) and own.level is level
+    }
+    return tuple(found.items()) if level is not Level.INSTANCE else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +381,14 @@ def _order_number(name: str, match: Match) -> str:
     return match.value
 
 
-def _sort_out(params: Sequence[tuple[str, str]]) -> _Parameters:
+def _custom_path(name: str, custom: Mapping[Path, Custom]) -> Path | None:
+    path = tuple(tag_of(part) or "" for part in name.split("."))
+    return path if path in custom else None
+
+
+def _sort_out(
+    params: Sequence[tuple[str, str]], custom: Mapping[Path, Custom] = _NONE
+) -> _Parameters:
     found = _Parameters()
     for name, value in params:
         if name == "includefield":
@@ -340,7 +397,7 @@ def _sort_out(params: Sequence[tuple[str, str]]) -> _Parameters:
             if name in found.named:
                 raise InvalidQuery(name, "stands twice")
             found.named[name] = value
-        elif (path := path_of(name)) is not None:
+        elif (path := path_of(name) or _custom_path(name, custom)) is not None:
             if path in found.values:
                 raise InvalidQuery(name, "the attribute stands twice")
             if name not in _NOT_KEYS:
@@ -403,16 +460,17 @@ class Modes:
     zone: int | None = None
 
 
-def match_of(name: str, path: Path, value: str, modes: Modes) -> Match:
+def match_of(name: str, path: Path, value: str, modes: Modes, *, vr: str | None = None) -> Match:
     """What a value asks of the attribute.
 
     Args:
         name: What the error calls the attribute.
+        vr: Of the attribute; by default that of PS3.6.
 
     Raises:
         InvalidQuery: it asks nothing that there can be; the text does not hold the value.
     """
-    vr = vr_of(path[-1]) or "UN"
+    vr = vr or vr_of(path[-1]) or "UN"
     if not value.strip("*"):
         return Universal()
     if value == '""' and modes.empty and vr in _EMPTY_VRS:
@@ -598,7 +656,8 @@ def shift(moment: str, minutes: int) -> str:
     return f"{moved.year:04d}{moved:%m%d%H%M%S.%f}"
 
 
-def _interval(vr: str, text: str, zone: int | None) -> tuple[str, str] | None:
+def interval(vr: str, text: str, zone: int | None) -> tuple[str, str] | None:
+    """Of a value of the VR DA, TM or DT, as the functions above."""
     if vr == "DA":
         return date_interval(text)
     return time_interval(text) if vr == "TM" else datetime_interval(text, zone)
@@ -606,13 +665,13 @@ def _interval(vr: str, text: str, zone: int | None) -> tuple[str, str] | None:
 
 def _range(name: str, vr: str, value: str, zone: int | None) -> Range:
     """A single value or a range; a hyphen that can be part of an offset from UTC is."""
-    single = _interval(vr, value, zone)
+    single = interval(vr, value, zone)
     if single is not None:
         return Range(*single, single=True)
     for at in (found.start() for found in re.finditer("-", value)):
         start, end = value[:at].strip(" "), value[at + 1 :].strip(" ")
-        low = _interval(vr, start, zone) if start else None
-        high = _interval(vr, end, zone) if end else None
+        low = interval(vr, start, zone) if start else None
+        high = interval(vr, end, zone) if end else None
         if (start and low is None) or (end and high is None) or not (start or end):
             continue
         return Range(low and low[0], high and high[1])

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from bfr_dicomweb.dicom import attributes, matching, person_names
 from bfr_dicomweb.dicom.attributes import Attributes, texts_of, values_of, vr_of
 from bfr_dicomweb.dicom.matching import (
     AnyOf,
+    Custom,
     Empty,
     Fuzzy,
     Key,
@@ -35,6 +37,7 @@ from bfr_dicomweb.dicom.matching import (
     Wildcard,
 )
 from bfr_dicomweb.errors import InvalidQuery
+from bfr_dicomweb.refs import Level
 
 
 class QueryLevel(StrEnum):
@@ -113,6 +116,13 @@ _MATCHED: Final[Mapping[QueryLevel, frozenset[Path]]] = {
     ),
     QueryLevel.IMAGE: frozenset((*matching.LEVEL_OF_KEY, *matching.ORDER_KEYS)),
 }
+# Levels of the attributes that an administrator has had indexed.
+_LEVELS: Final[Mapping[QueryLevel, frozenset[Level]]] = {
+    QueryLevel.PATIENT: frozenset(),
+    QueryLevel.STUDY: frozenset({Level.STUDY}),
+    QueryLevel.SERIES: frozenset({Level.STUDY, Level.SERIES}),
+    QueryLevel.IMAGE: frozenset(Level),
+}
 _OF_STUDIES: Final = attributes.STUDY_LEVEL.difference(NUMBER_OF_PATIENT_RELATED)
 _KNOWN: Final[Mapping[QueryLevel, frozenset[str]]] = {
     QueryLevel.PATIENT: attributes.PATIENT.union(NUMBER_OF_PATIENT_RELATED),
@@ -132,6 +142,7 @@ def parse_query(
     levels: Iterable[QueryLevel],
     negotiated: Negotiated,
     page: int,
+    custom: Mapping[Path, Custom] = MappingProxyType({}),
 ) -> Query:
     """Read the DICOM JSON of an identifier.
 
@@ -141,6 +152,8 @@ def parse_query(
     Args:
         levels: Of the information model.
         page: How many matches the search gives at a time.
+        custom: What an administrator has had indexed. What is not complete yet counts as
+            unsupported, too.
 
     Raises:
         InvalidQuery: the level is none of these, or a key has a value that nothing can match.
@@ -150,6 +163,12 @@ def parse_query(
     modes = Modes(negotiated.fuzzy_names, negotiated.empty_values, negotiated.multiple_values, zone)
     keys, orders, unsupported = [], [], _not_told(identifier, level)
     for path, text in _written(identifier):
+        own = custom.get(path)
+        if own is not None and own.level in _LEVELS[level]:
+            asked = matching.match_of(own.name, path, text, modes, vr=own.vr)
+            keys += [] if isinstance(asked, Universal) else [Key(path, asked, own)]
+            unsupported += [path] if own.place else []
+            continue
         if path not in _MATCHED[level]:
             unsupported += [path] if text.strip("*") else []
             continue

@@ -14,7 +14,6 @@ from pydicom.datadict import keyword_for_tag
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bfr_dicomweb.dicom import matching
 from bfr_dicomweb.dicom.media_types import COMPRESSED_BULKDATA, JSON, Offer
 from bfr_dicomweb.dicomweb.responses import CACHE_CONTROL, not_modified
 from bfr_dicomweb.dicomweb.service import accept_of, base_uri_of, service_of
@@ -36,6 +35,7 @@ _TEMPLATES: Final = {
     "attribute": "BulkDataReference",
     "workitem": "Workitem",
     "aet": "AETitle",
+    "npi": "uid",
 }
 _TEMPLATE: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 # Elements of which there may be several: arrays in JSON (PS3.18 Annex G).
@@ -185,13 +185,10 @@ def _query(endpoint: "Endpoint") -> Iterator[_Node]:
             node.children.append(_doc(param.name, param.meaning))
         node.children.extend(_Node("option", {"value": value}) for value in param.values)
         yield node
-    if endpoint.search_level is None:
-        return
-    for path, level in matching.LEVEL_OF_KEY.items():
-        if level in endpoint.search_level.key_levels:
-            # either name is taken (section 8.3.1)
-            yield _param(".".join(keyword_for_tag(tag) for tag in path), "query")
-            yield _param(".".join(path), "query")
+    for path in endpoint.keys:
+        # either name is taken (section 8.3.1)
+        yield _param(".".join(keyword_for_tag(tag) for tag in path), "query")
+        yield _param(".".join(path), "query")
 
 
 def _headers(endpoint: "Endpoint") -> Iterator[_Node]:

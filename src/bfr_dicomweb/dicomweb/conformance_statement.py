@@ -45,6 +45,7 @@ from bfr_dicomweb.dicomweb import (
     byte_ranges,
     commitment_statement,
     multipart,
+    non_patient_statement,
     representations,
     stow,
     uri_statement,
@@ -124,7 +125,7 @@ CONDITIONS: Final = {
     " payload or the UID of the target is malformed.",
     ("Store", 406): "No acceptable media type for the answer; nothing is stored.",
     ("Store", 409): "No instance is stored, and at least one for a conflict: another object has its"
-    " SOP Instance UID, or it belongs to another study than the target.",
+    " SOP Instance UID, it belongs to another study than the target, or to none (section 11).",
     ("Store", 411): "There is neither Content-Length nor Transfer-Encoding.",
     ("Store", 413): "The payload, or every object of it, is larger than the limit.",
     ("Store", 415): "The payload, or every part of it, has a media type that is not taken.",
@@ -153,7 +154,6 @@ ABSENT: Final = (
     ("Retrieve Rendered MPR and 3D", "10.4.1.1.7, 10.4.1.1.8", "optional"),
     ("Repository query keys (Prior Record Key, Maximum Number of Records)", "10.6.1.2.4", "opt."),
     ("Retrieve Rendered Instance of the URI Service", "9.5", "mandatory"),
-    ("Non-Patient Instance Service", "12", "another service"),
 )
 
 ABOUT: Final = """\
@@ -169,8 +169,9 @@ tests."""
 
 CLASSES: Final = """\
 Instances of every composite SOP class are stored, standard, retired and private ones alike: the
-SOP class is recorded and searched but not judged. All attributes are kept, private ones too
-(full storage, level 2 of PS3.4 section B.4.1). Only PS3.10 files are taken."""
+SOP class is recorded and searched but not judged. Instances that belong to no patient have
+resources of their own (section 11). All attributes are kept, private ones too (full storage,
+level 2 of PS3.4 section B.4.1). Only PS3.10 files are taken."""
 
 SYNTAXES: Final = """\
 An instance is stored in the transfer syntax in which it arrives, whichever it is, also a
@@ -424,6 +425,11 @@ def document() -> str:
             _resources(*commitment_statement.SERVICES),
         ),
         *commitment_statement.sections(),
+        (
+            "## 11 Non-Patient Instance service (N.5.3.1)",
+            _resources(*non_patient_statement.SERVICES),
+        ),
+        *non_patient_statement.sections(),
     )
     return "\n\n".join(part for section in sections for part in section) + "\n"
 

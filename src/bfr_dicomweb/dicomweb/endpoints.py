@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from bfr_dicomweb.dicom.matching import SearchLevel
+from bfr_dicomweb.dicom.matching import LEVEL_OF_KEY, Path, SearchLevel
 from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, ZIP
+from bfr_dicomweb.dicom.non_patient import CATEGORIES, Category
 from bfr_dicomweb.dicomweb import (
     capabilities,
     changes,
@@ -24,6 +25,7 @@ from bfr_dicomweb.dicomweb import (
     health,
     image_display,
     modality_steps,
+    non_patient,
     qido,
     stow,
     ups,
@@ -53,6 +55,7 @@ SERVICES: Final = {
     "9": "URI",
     "10": "Studies",
     "11": "Worklist",
+    "12": "Non-Patient Instance",
     "13": "Storage Commitment",
     "14": "Modality Scheduled Procedure Step",
     "15": "Modality Performed Procedure Step",
@@ -78,7 +81,8 @@ class Endpoint:
         path: Below the base URI, or below the origin for `section` "".
         section: Of PS3.18.
         statuses: Every status that the handler answers with beside 500.
-        search_level: Of searches whose query may have attributes to be matched.
+        search_level: Of searches of studies, series and instances.
+        matched: Of other searches whose query may have attributes to be matched.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE", "OPTIONS"]
@@ -93,6 +97,15 @@ class Endpoint:
     query: tuple[Param, ...] = ()
     is_payload_optional: bool = False
     search_level: SearchLevel | None = None
+    matched: tuple[Path, ...] = ()
+
+    @property
+    def keys(self) -> tuple[Path, ...]:
+        """What the query may have to be matched."""
+        if self.search_level is None:
+            return self.matched
+        levels = self.search_level.key_levels
+        return tuple(path for path, level in LEVEL_OF_KEY.items() if level in levels)
 
     @property
     def service(self) -> str:
@@ -116,7 +129,10 @@ SEARCH: Final = (
 )
 
 FOUND: Final = (200, 206, 304, 400, 404, 406, 410, 413, 416, 503)
+FOUND_ALONE: Final = (200, 206, 304, 400, 404, 406, 416, 503)
 SEARCHED: Final = (200, 204, 400, 406, 503)
+STORED: Final = (200, 202, 400, 406, 409, 411, 413, 415, 503, 507)
+PAYLOADS: Final = (MULTIPART_DICOM, DICOM, MULTIPART_JSON, MULTIPART_XML, DICOM_JSON, DICOM_XML)
 
 
 def _search(path: str, handler: Handler, what: str, level: SearchLevel) -> Endpoint:
@@ -142,9 +158,9 @@ def _store(path: str, what: str) -> Endpoint:
         transaction="Store",
         section="10.5",
         summary=f"Store instances of {what}",
-        consumes=(MULTIPART_DICOM, DICOM, MULTIPART_JSON, MULTIPART_XML, DICOM_JSON, DICOM_XML),
+        consumes=PAYLOADS,
         produces=(DICOM_JSON, DICOM_XML),
-        statuses=(200, 202, 400, 406, 409, 411, 413, 415, 503, 507),
+        statuses=STORED,
     )
 
 
@@ -235,8 +251,56 @@ def _worklist(
     )
 
 
-BULK: Final = (MULTIPART_BULK, OCTET_STREAM, capabilities.COMPRESSED)
+def _non_patient(category: Category) -> tuple[Endpoint, ...]:
+    """The resources of a category (section 12.1.1)."""
+    set_of, one = f"/{category.name}", f"/{category.name}/{{npi}}"
+    search = Endpoint(
+        method="GET",
+        path=set_of,
+        handler=non_patient.search(category),
+        transaction="Search",
+        section="12.6",
+        summary=f"Search for {category.name}",
+        query=SEARCH,
+        produces=METADATA,
+        statuses=SEARCHED,
+        matched=category.keys,
+    )
+    retrieve = Endpoint(
+        method="GET",
+        path=one,
+        handler=non_patient.retrieve_instance(category),
+        transaction="Retrieve",
+        section="12.4",
+        summary=f"{category.title.capitalize()}, or its metadata",
+        query=(ACCEPT,),
+        produces=(DICOM_JSON, MULTIPART_XML, MULTIPART_DICOM, DICOM),
+        statuses=FOUND_ALONE,
+    )
+    bulk = replace(
+        retrieve,
+        path=f"{one}/bulkdata/{{attribute:path}}",
+        handler=non_patient.retrieve_bulk_value(category),
+        summary=f"One bulk value of {category.title}",
+        produces=(MULTIPART_BULK, OCTET_STREAM),
+    )
+    store = Endpoint(
+        method="POST",
+        path=set_of,
+        handler=non_patient.store(category),
+        transaction="Store",
+        section="12.5",
+        summary=f"Store {category.name}",
+        consumes=PAYLOADS,
+        produces=(DICOM_JSON, DICOM_XML),
+        statuses=STORED,
+    )
+    store_one = replace(store, path=one, summary=f"Store {category.title} with this UID")
+    return search, store, retrieve, store_one, bulk
+
+
 METADATA: Final = (DICOM_JSON, MULTIPART_XML)
+BULK: Final = (MULTIPART_BULK, OCTET_STREAM, capabilities.COMPRESSED)
 COMMITMENT: Final = "/commitment-requests/{transaction}"
 COMMITTED: Final = (DICOM_JSON, DICOM_XML, MULTIPART_JSON, MULTIPART_XML)
 
@@ -449,6 +513,7 @@ ENDPOINTS: Final = (
         query=(ACCEPT, Param("includefield", meaning="Everything is returned in any case.")),
         produces=METADATA,
     ),
+    *(endpoint for category in CATEGORIES for endpoint in _non_patient(category)),
     Endpoint(
         method="OPTIONS",
         path="/",

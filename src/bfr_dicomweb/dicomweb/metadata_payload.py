@@ -21,7 +21,7 @@ from bfr_dicomweb.dicomweb.multipart import MultipartReader, PartBegin, PartData
 from bfr_dicomweb.dicomweb.service import base_uri_of, service_of
 from bfr_dicomweb.errors import ArchiveError, InvalidRequest, TooLarge
 from bfr_dicomweb.services.instance_parts import InstanceParts, instance_parts
-from bfr_dicomweb.services.store import StoreResult
+from bfr_dicomweb.services.store import Expected, StoreResult
 
 METADATA: Final = frozenset({DICOM_JSON, DICOM_XML, JSON})
 
@@ -30,7 +30,7 @@ async def store_parts(
     request: Request,
     chunks: AsyncIterator[bytes],
     *,
-    study: str | None,
+    expected: Expected,
     root_type: str,
     boundary: str,
 ) -> list[StoreResult]:
@@ -43,7 +43,7 @@ async def store_parts(
     """
     service = service_of(request)
     async with instance_parts(
-        service.archive, study_instance_uid=study, limits=service.part_limits
+        service.archive, expected=expected, limits=service.part_limits
     ) as parts:
         payload = _Payload(parts, root_type, service.part_limits.metadata_bytes)
         reader = MultipartReader(boundary)
@@ -61,12 +61,12 @@ async def store_parts(
 
 
 async def store_metadata(
-    request: Request, chunks: AsyncIterator[bytes], *, study: str | None, media_type: str
+    request: Request, chunks: AsyncIterator[bytes], *, expected: Expected, media_type: str
 ) -> list[StoreResult]:
     """Store the instances of a payload that is metadata alone, which needs no parts."""
     service = service_of(request)
     async with instance_parts(
-        service.archive, study_instance_uid=study, limits=service.part_limits
+        service.archive, expected=expected, limits=service.part_limits
     ) as parts:
         payload = _Payload(parts, media_type, service.part_limits.metadata_bytes)
         async for chunk in chunks:

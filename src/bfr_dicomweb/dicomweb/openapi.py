@@ -25,6 +25,7 @@ PATH_PARAMETERS: Final = {
     "workitem": "SOP Instance UID of the workitem",
     "aet": "AE title of the subscriber",
     "transaction": "Transaction UID",
+    "npi": "SOP Instance UID of the instance",
     "mpps": "SOP Instance UID of the performed procedure step",
 }
 UID_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]+([.][0-9]+)*$", "maxLength": 64}

@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bfr_dicomweb.dicom.matching import SearchLevel, parse_search
+from bfr_dicomweb.dicom.matching import Search, SearchLevel
 from bfr_dicomweb.dicomweb import datasets
 from bfr_dicomweb.dicomweb.service import (
     accept_of,
@@ -17,7 +17,8 @@ from bfr_dicomweb.dicomweb.service import (
     ref_of,
     service_of,
 )
-from bfr_dicomweb.services.search import awaited, search
+from bfr_dicomweb.services.indexing import uncovered
+from bfr_dicomweb.services.search import awaited, read_search, search
 
 # How the index marks "the base URI" in front of a Retrieve URL, as orjson writes it.
 _BASE_MARKER: Final = b'"\\u0000/studies/'
@@ -48,8 +49,11 @@ async def _search(request: Request, level: SearchLevel) -> Response:
     service = service_of(request)
     offer = accept_of(request).select(datasets.OFFERS)
     ref = ref_of(request) if "study" in request.path_params else None
-    wanted = parse_search(query_of(request), level=level, max_results=service.max_results)
-    found = await search(service.archive.index, wanted, ref=ref)
+    index = service.archive.index
+    wanted = await read_search(
+        index, query_of(request), level=level, max_results=service.max_results
+    )
+    found = await search(index, wanted, ref=ref)
     base = base_uri_of(request)
     headers = {"Cache-Control": _NO_STORE, "Vary": "Accept, Accept-Encoding"}
     if found.rows:
@@ -61,6 +65,7 @@ async def _search(request: Request, level: SearchLevel) -> Response:
     texts = warnings(found.remaining, found.remaining_is_exact, wanted.ignored)
     if wanted.order_numbers or not found.rows:
         texts += reasons(await awaited(service.archive.index, wanted))
+    texts += not_covered(wanted)
     for text in texts:
         response.headers.append("Warning", f"299 {base}: {text}")
     return response
@@ -72,6 +77,14 @@ def reasons(awaited: int) -> list[str]:
         return []
     what = "1 exam that was asked for" if awaited == 1 else f"{awaited} exams that were asked for"
     return [f"No images of {what} have been archived yet"]
+
+
+def not_covered(wanted: Search) -> list[str]:
+    """What an index that is still being made leaves out of the answer."""
+    return [
+        f"The index of {one.name} does not cover {one.instances} older instances yet"
+        for one in uncovered(wanted)
+    ]
 
 
 def warnings(remaining: int, is_exact: bool, ignored: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Store transaction over HTTP (PS3.18 section 10.5)."""
+"""Store transaction over HTTP (PS3.18 sections 10.5 and 12.5)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -26,22 +26,24 @@ from bfr_dicomweb.errors import (
     InvalidObject,
     InvalidRequest,
     LengthRequired,
+    SOPClassMismatch,
     StorageFull,
-    StudyMismatch,
+    TargetMismatch,
     TooLarge,
     Unavailable,
     UnidentifiableObject,
     UnsupportedMediaType,
 )
-from bfr_dicomweb.refs import Ref
-from bfr_dicomweb.services.store import Outcome, Receiving, StoreResult, is_uid
+from bfr_dicomweb.refs import NonPatientRef, Ref
+from bfr_dicomweb.services.store import Expected, Outcome, Receiving, StoreResult, is_uid
 
 # Failure Reason (0008,1197), PS3.18 section I.2.2 and PS3.7 Annex C; nearest class wins.
 FAILURE_REASON: Final[dict[type[ArchiveError], int]] = {
     StorageFull: 0xA700,  # out of resources
     TooLarge: 0xA700,
     UnidentifiableObject: 0xA900,  # data set does not match SOP class
-    StudyMismatch: 0xA901,
+    TargetMismatch: 0xA901,
+    SOPClassMismatch: 0x0122,  # SOP class not supported
     DifferentDuplicate: 0x0111,  # duplicate SOP instance
     InvalidObject: 0xC000,  # cannot understand
     UnsupportedMediaType: 0xC000,
@@ -61,19 +63,24 @@ _ANSWERS: Final = (Offer(DICOM_JSON, is_default=True), Offer(DICOM_XML))
 
 async def store_instances(request: Request) -> Response:
     """POST /studies and /studies/{study}."""
-    offer = accept_of(request, required=False).select(_ANSWERS)
     study = request.path_params.get("study")
     if study is not None and not is_uid(study):
         raise InvalidRequest("the study of the target resource is no UID")
+    return await store(request, Expected(study))
+
+
+async def store(request: Request, expected: Expected) -> Response:
+    """Store the instances of the payload, which has to hold what is expected."""
+    offer = accept_of(request, required=False).select(_ANSWERS)
     if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
         raise LengthRequired("a payload with Content-Length or Transfer-Encoding is needed")
-    results = await _receive(request, study)
+    results = await _receive(request, expected)
     base = base_uri_of(request)
     report = store_instances_response(results, base)
     status = status_of(results)
     headers = {"Cache-Control": "no-store"}
     if any(result.outcome is not Outcome.REFUSED for result in results):
-        created = report["00081190"].get("Value", [f"{base}/studies"])[0]
+        created = _created(results, base)
         headers |= {"Location": created, "Content-Location": created}
     if offer.media_type == DICOM_XML:
         body = native_model.native_dicom_model(report)
@@ -81,27 +88,27 @@ async def store_instances(request: Request) -> Response:
     return Response(orjson.dumps(report), status, headers=headers, media_type=DICOM_JSON)
 
 
-async def _receive(request: Request, study: str | None) -> list[StoreResult]:
+async def _receive(request: Request, expected: Expected) -> list[StoreResult]:
     service = service_of(request)
     content_type = request.headers.get("content-type")
     if content_type is None:
         raise UnsupportedMediaType(f"there is no Content-Type; {TAKEN}")
     essence = content_type.split(";", 1)[0].strip().lower()
     if essence == DICOM:
-        return await _receive_single(request, service, study)
+        return await _receive_single(request, service, expected)
     chunks = _limited(request, service)
     if essence in (DICOM_JSON, DICOM_XML):
         return await metadata_payload.store_metadata(
-            request, chunks, study=study, media_type=essence
+            request, chunks, expected=expected, media_type=essence
         )
     root_type, boundary = boundary_of(content_type)
     if root_type in metadata_payload.METADATA:
         return await metadata_payload.store_parts(
-            request, chunks, study=study, root_type=root_type, boundary=boundary
+            request, chunks, expected=expected, root_type=root_type, boundary=boundary
         )
     if root_type not in ("", DICOM):
         raise UnsupportedMediaType(TAKEN)
-    payload = _Payload(service, study, MultipartReader(boundary))
+    payload = _Payload(service, expected, MultipartReader(boundary))
     async with payload:
         async for chunk in chunks:
             await payload.take(chunk)
@@ -110,9 +117,9 @@ async def _receive(request: Request, study: str | None) -> list[StoreResult]:
 
 
 async def _receive_single(
-    request: Request, service: Service, study: str | None
+    request: Request, service: Service, expected: Expected
 ) -> list[StoreResult]:
-    receiving = service.archive.store.receive(study_instance_uid=study)
+    receiving = service.archive.store.receive(expected)
     try:
         async for chunk in _limited(request, service):
             await receiving.write(chunk)
@@ -136,9 +143,9 @@ async def _limited(request: Request, service: Service) -> AsyncIterator[bytes]:
 class _Payload:
     """The parts of one multipart payload on their way into the store."""
 
-    def __init__(self, service: Service, study: str | None, reader: MultipartReader) -> None:
+    def __init__(self, service: Service, expected: Expected, reader: MultipartReader) -> None:
         self._store = service.archive.store
-        self._study = study
+        self._expected = expected
         self._reader = reader
         self._receiving: Receiving | None = None
         self._results: list[asyncio.Task[StoreResult] | StoreResult] = []
@@ -205,7 +212,7 @@ class _Payload:
         except InvalidRequest:
             media_type = ""
         if media_type == DICOM:
-            self._receiving = self._store.receive(study_instance_uid=self._study)
+            self._receiving = self._store.receive(self._expected)
         else:
             self._results.append(
                 _refusal(UnsupportedMediaType(f"a part is no {DICOM}: its type is not taken"))
@@ -233,7 +240,7 @@ def status_of(results: Sequence[StoreResult]) -> int:
         return 413
     if all(isinstance(error, UnsupportedMediaType) for error in errors):
         return 415
-    if any(isinstance(error, Conflict | StudyMismatch) for error in errors):
+    if any(isinstance(error, Conflict | TargetMismatch) for error in errors):
         return 409
     return 400
 
@@ -244,7 +251,8 @@ def store_instances_response(results: Sequence[StoreResult], base: str) -> dict[
     studies: set[str] = set()
     for result in results:
         if result.error is None and result.ref is not None:
-            studies.add(result.ref.study_instance_uid)
+            if isinstance(result.ref, Ref):
+                studies.add(result.ref.study_instance_uid)
             referenced.append(_referenced(result, result.ref, base))
         elif result.sop_instance_uid and result.error is not None:
             failed.append(_failed(result, result.error))
@@ -259,7 +267,21 @@ def store_instances_response(results: Sequence[StoreResult], base: str) -> dict[
     return response
 
 
-def _referenced(result: StoreResult, ref: Ref, base: str) -> dict[str, Any]:
+def _created(results: Sequence[StoreResult], base: str) -> str:
+    """The resource that holds all that is stored: a study, an instance of no study, or a search."""
+    stored = [result.ref for result in results if result.error is None]
+    paths = {ref.path if isinstance(ref, NonPatientRef) else _study(ref) for ref in stored if ref}
+    if len(paths) == 1:
+        return base + paths.pop()
+    category = next((f"/{ref.category}" for ref in stored if isinstance(ref, NonPatientRef)), None)
+    return base + (category or "/studies")
+
+
+def _study(ref: Ref) -> str:
+    return Ref(ref.study_instance_uid).path
+
+
+def _referenced(result: StoreResult, ref: Ref | NonPatientRef, base: str) -> dict[str, Any]:
     item: dict[str, Any] = {
         "00081150": {"vr": "UI", "Value": [result.sop_class_uid]},
         "00081155": {"vr": "UI", "Value": [result.sop_instance_uid]},

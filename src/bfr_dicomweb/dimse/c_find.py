@@ -13,7 +13,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from concurrent import futures
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, cast
 
 import structlog
@@ -37,7 +37,7 @@ from bfr_dicomweb.dimse.connection import Lost, held
 from bfr_dicomweb.dimse.door import Door, Service
 from bfr_dicomweb.dimse.peers import Permission
 from bfr_dicomweb.errors import ArchiveError, InvalidQuery
-from bfr_dicomweb.services.search import Stretch, next_results, resolved
+from bfr_dicomweb.services.search import Stretch, custom_keys, next_results, resolved
 
 T = TypeVar("T")
 
@@ -125,12 +125,16 @@ def _query(event: evt.Event, door: Door) -> _Asked:
     received = data_sets.decode(
         encoded.getvalue() if encoded is not None else b"", syntax, character_set=own
     )
-    query = parse_query(
+    read = partial(
+        parse_query,
         received.attributes,
         levels=MODELS[sop_class],
         negotiated=_negotiated(event, sop_class),
         page=STRETCH,
     )
+    query = read()
+    if query.unsupported and (custom := door.wait(custom_keys(door.archive.index))):
+        query = read(custom=custom)
     known = tuple(dict.fromkeys(s for s in (own, received.character_set) if s))
     return _Asked(query, syntax, known, door.ae_title)
 

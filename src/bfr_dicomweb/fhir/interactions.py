@@ -483,11 +483,11 @@ async def _act_anew(
 
 
 async def _act(fhir: Fhir, call: Call, kind: str, resource_id: str, acting: Acts) -> Answer:
+    if not acting.is_written(resource_id):
+        raise NotAllowed((*READING, "OPTIONS"))
     before = await _current(fhir, kind, resource_id)
     if before is None:
         raise NotFound(f"there is no such {kind}")
-    if not acting.is_written(resource_id):
-        raise NotAllowed(READING + ("OPTIONS",))
     resource = _relative(call)
     if resource.get("id", resource_id) != resource_id:
         raise InvalidRequest("the id of the resource is not that of the URL")

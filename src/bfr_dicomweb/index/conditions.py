@@ -4,14 +4,16 @@ The names ``t``, ``s`` and ``i`` are study, series and instance in every stateme
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bfr_dicomweb import identity_numbers
 from bfr_dicomweb.dicom import matching, person_names
+from bfr_dicomweb.dicom.indexed_attributes import LONGEST, VALUE, WORD, number
 from bfr_dicomweb.dicom.matching import (
     AnyOf,
+    Custom,
     Empty,
     Fuzzy,
     Key,
@@ -300,7 +302,8 @@ _TWO_DAYS_MIN: Final = 2 * 24 * 60
 
 def conditions(keys: Sequence[Key], zone: int | None, parameters: Parameters) -> list[str]:
     """The conditions that the keys are; all must hold."""
-    found, left = _moments(keys, zone, parameters)
+    found, left = _moments([key for key in keys if key.custom is None], zone, parameters)
+    found += [indexed(key, key.custom, parameters) for key in keys if key.custom is not None]
     sequences: dict[str, list[Key]] = {}
     for key in left:
         if len(key.path) > 1:
@@ -388,6 +391,104 @@ def _in_zone(
     bounds = _range(f"{alias}.{column.name}", Range(first, last), parameters)
     known = _range(utc, Range(start, end), parameters)
     return f"({bounds} AND (({utc} <> '' AND {known}) OR ({utc} = '' AND {local})))"
+
+
+# --- attributes that an administrator has had indexed ------------------------------------------
+
+_OWNERS: Final = {Level.STUDY: "t.id", Level.SERIES: "s.id", Level.INSTANCE: "i.id"}
+# Whether an owner has an instance that is not covered.
+_BEFORE: Final = {
+    Level.STUDY: "EXISTS (SELECT 1 FROM series v JOIN instance u ON u.series_id = v.id"
+    " WHERE v.study_id = t.id AND u.id < {place})",
+    Level.SERIES: "EXISTS (SELECT 1 FROM instance u WHERE u.series_id = s.id AND u.id < {place})",
+    Level.INSTANCE: "i.id < {place}",
+}
+_AFTER_ALL: Final = "\U0010ffff"
+
+
+def indexed(key: Key, custom: Custom, parameters: Parameters) -> str:
+    owner = _OWNERS[custom.level]
+    if isinstance(key.match, Empty):
+        # of what is not covered nobody knows whether it is empty
+        nothing = f"NOT {_indexed_value(custom, owner, '1 = 1')}"
+        if not custom.place:
+            return nothing
+        before = _BEFORE[custom.level].format(place=parameters.add(custom.place))
+        return f"({nothing} AND NOT {before})"
+    asked = _indexed_texts(key.match, custom, parameters)
+    return _all(_indexed_value(custom, owner, text) for text in asked)
+
+
+def _indexed_value(custom: Custom, owner: str, condition: str) -> str:
+    return (
+        f"EXISTS (SELECT 1 FROM indexed_value c WHERE c.attribute_id = {custom.id}"  # noqa: S608
+        f" AND c.owner_id = {owner} AND {condition})"
+    )
+
+
+def indexed_owners(key: Key, custom: Custom, parameters: Parameters) -> str:
+    """The owners that have a value which is asked for; a superset where several are."""
+    condition = next(_indexed_texts(key.match, custom, parameters))
+    return (
+        f"SELECT DISTINCT c.owner_id FROM indexed_value c"  # noqa: S608 # our words
+        f" WHERE c.attribute_id = {custom.id} AND {condition}"
+    )
+
+
+def _indexed_texts(match: Match, custom: Custom, parameters: Parameters) -> Iterator[str]:
+    """Conditions on rows of indexed_value; for each there has to be a row."""
+    if isinstance(match, Fuzzy):
+        for word in match.words:
+            yield f"c.part = {WORD} AND {_indexed_word(word, parameters)}"
+        return
+    for condition in _indexed_values(match, custom, parameters):
+        yield f"c.part = {VALUE} AND {condition}"
+
+
+def _indexed_values(match: Match, custom: Custom, parameters: Parameters) -> Iterator[str]:
+    match match:
+        case Single(value):
+            yield _is_indexed(value, parameters)
+        case Multiple(values):
+            yield from (_is_indexed(value, parameters) for value in values)
+        case AnyOf(values):
+            yield f"c.value {parameters.add_list([value[:LONGEST] for value in values])}"
+        case Wildcard(pattern):
+            yield _indexed_like(pattern, parameters)
+        case Name(groups):
+            yield from (_indexed_like(group, parameters) for group in groups)
+        case Number(value):
+            yield _is_indexed(number(value, custom.vr), parameters)
+        case Range():
+            yield _range("c.value", match, parameters)
+        case _:
+            yield NEVER
+
+
+def _is_indexed(text: str, parameters: Parameters) -> str:
+    return f"c.value = {parameters.add(text[:LONGEST])}"
+
+
+def _indexed_like(pattern: str, parameters: Parameters) -> str:
+    prefix = _LITERAL.split(pattern, maxsplit=1)[0]
+    if prefix == pattern:
+        return _is_indexed(pattern, parameters)
+    found = _like("c.value", pattern, parameters)
+    return _all((found, _begins(prefix, parameters))) if prefix else found
+
+
+def _begins(prefix: str, parameters: Parameters) -> str:
+    first, last = parameters.add(prefix), parameters.add(prefix + _AFTER_ALL)
+    return f"c.value >= {first} AND c.value < {last}"
+
+
+def _indexed_word(word: str, parameters: Parameters) -> str:
+    """As `heard` has it: a code of one letter must be the whole code."""
+    found = []
+    for text in (one.strip(SEPARATOR) for one in heard(word)):
+        is_code_of_one = len(text) == 1 and text.isupper()
+        found.append(_is_indexed(text, parameters) if is_code_of_one else _begins(text, parameters))
+    return _any(f"({one})" for one in found)
 
 
 # --- the trigram index -----------------------------------------------------------------------

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from bfr_dicomweb.dicom.attributes import Attributes, first_text
-from bfr_dicomweb.index import changes, columns, findings, series, studies, tombstones
+from bfr_dicomweb.index import (
+    changes,
+    columns,
+    findings,
+    indexed_values,
+    series,
+    studies,
+    tombstones,
+)
+from bfr_dicomweb.index.indexed_values import Owners
 from bfr_dicomweb.index.series import OpenSeries
 from bfr_dicomweb.index.statements import Connection, rows
 from bfr_dicomweb.index.studies import OpenStudy
 from bfr_dicomweb.index.tombstones import DeletedBlob, Tombstone
 from bfr_dicomweb.index.turn import Turn
-from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.refs import Level, Ref
 
 _DOCUMENTS: Final = 200
 _SELECT: Final = """
@@ -64,6 +73,7 @@ async def delete(conn: Connection, *, ref: Ref, read: Read) -> list[str] | None:
     graves = [Tombstone(one.ref, turn.at_us, with_study=not left) for one in gone]
     tombstones.put(turn, graves, study_id=stored.own.id)
     _tell_of_series(turn, stored, left)
+    await _unindex(turn, stored, gone, left, read)
     if left:
         await _shrink(turn, stored, gone, left, read)
     else:
@@ -107,6 +117,33 @@ def _tell_of_series(turn: Turn, stored: _Study, left: Sequence[_Instance]) -> No
             for what, series_uid in told
         ],
     )
+
+
+async def _unindex(
+    turn: Turn,
+    stored: _Study,
+    gone: Sequence[_Instance],
+    left: Sequence[_Instance],
+    read: Read,
+) -> None:
+    """The values that an administrator has had indexed; those of what is left stay."""
+    wanted = await indexed_values.configured(turn.conn)
+    touched = {one.series_id for one in gone}
+    owners = {
+        Level.STUDY: [stored.own.id],
+        Level.SERIES: sorted(touched),
+        Level.INSTANCE: [one.key for one in gone],
+    }
+    indexed_values.forget(turn.script, wanted, owners)
+    of_studies = [one for one in wanted if one.attribute.level is Level.STUDY]
+    of_series = [one for one in wanted if one.attribute.level is Level.SERIES]
+    again = left if of_studies else [one for one in left if one.series_id in touched]
+    if not of_studies and not of_series:
+        return
+    async for one, data_set in _Documents(turn.conn, read).each(again):
+        attributes = of_studies + (of_series if one.series_id in touched else [])
+        ids = Owners(stored.own.id, one.series_id, one.key)
+        indexed_values.add(turn.script, indexed_values.values(attributes, [(ids, data_set)]))
 
 
 async def _remove(turn: Turn, stored: _Study) -> None:

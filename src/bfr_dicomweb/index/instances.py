@@ -7,10 +7,19 @@ from typing import Any, Final
 
 from bfr_dicomweb.dicom.attributes import first_text
 from bfr_dicomweb.dicom.part10 import Finding
-from bfr_dicomweb.index import changes, columns, findings, series, studies, tombstones
+from bfr_dicomweb.index import (
+    changes,
+    columns,
+    findings,
+    indexed_values,
+    series,
+    studies,
+    tombstones,
+)
+from bfr_dicomweb.index.indexed_values import Owners
 from bfr_dicomweb.index.statements import Connection, Script, insert, row, rows
 from bfr_dicomweb.index.turn import Turn
-from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.refs import NonPatientRef, Ref
 
 _SPAN_BYTES: Final = 16
 # A piece of a frame table is one page of the database, about.
@@ -175,6 +184,14 @@ async def add_instances(conn: Connection, prepared: Sequence[PreparedInstance]) 
         study = open_studies[item.study.study_instance_uid]
         _add_rows(batch, item, study, open_series[study.id, item.series.series_instance_uid])
     script = Script()
+    await indexed_values.index_new(
+        conn,
+        script,
+        [
+            (Owners(study_id, series_id, key), item.new.attributes)
+            for (key, study_id, series_id, *_), item in zip(batch.instances, fresh, strict=True)
+        ],
+    )
     studies.write(script, open_studies.values())
     series.write(script, open_series.values())
     _write(script, batch)
@@ -453,7 +470,7 @@ async def spans(
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    ref: Ref
+    ref: Ref | NonPatientRef
     blob_key: str
     size_bytes: int
     digest: bytes
@@ -483,16 +500,21 @@ async def count(conn: Connection) -> int:
 
 
 async def known_blob_keys(conn: Connection, keys: Iterable[str]) -> set[str]:
-    """Those that an instance has, or had until it was deleted."""
+    """Those that an instance of any kind has, or had until it was deleted."""
     named = list(keys)
     found = await rows(
         conn,
-        "SELECT DISTINCT blob_key FROM instance WHERE blob_key IN (?1::text[])",
+        "SELECT blob_key FROM instance WHERE blob_key IN (?1::text[])"
+        " UNION SELECT blob_key FROM non_patient_instance WHERE blob_key IN (?1::text[])",
         (named,),
     )
     return {key for (key,) in found} | await tombstones.known_blobs(conn, named)
 
 
 async def has_blob(conn: Connection, key: str) -> bool:
-    """Whether an instance has these bytes."""
-    return await row(conn, "SELECT 1 FROM instance WHERE blob_key = ?1", (key,)) is not None
+    """Whether an instance of any kind has these bytes."""
+    sql = (
+        "SELECT 1 FROM instance WHERE blob_key = ?1"
+        " UNION ALL SELECT 1 FROM non_patient_instance WHERE blob_key = ?1"
+    )
+    return await row(conn, sql, (key,)) is not None

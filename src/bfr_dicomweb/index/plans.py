@@ -17,12 +17,17 @@ from typing import Final
 
 import orjson
 
-from bfr_dicomweb.dicom import matching
-from bfr_dicomweb.dicom.matching import AnyOf, Key, Multiple, Path, Range, Single
+from bfr_dicomweb.dicom.matching import AnyOf, Empty, Key, Multiple, Path, Range, Single
 from bfr_dicomweb.index import columns
 from bfr_dicomweb.index.columns import Term
-from bfr_dicomweb.index.conditions import Parameters, conditions, patient_terms, question
-from bfr_dicomweb.index.statements import Connection, is_sqlite, row
+from bfr_dicomweb.index.conditions import (
+    Parameters,
+    conditions,
+    indexed_owners,
+    patient_terms,
+    question,
+)
+from bfr_dicomweb.index.statements import Connection, is_sqlite, row, rows
 from bfr_dicomweb.refs import Level
 
 # As many trigram matches are sorted at least before anything is counted a second time.
@@ -100,6 +105,9 @@ async def study_source(
         found = await _found_if_few(conn, asked, zone, page_end)
         if found is not None:
             return _few(found, keys, zone, parameters)
+    few = await owners_if_few(conn, keys, Level.STUDY, most=_FEW)
+    if few is not None:
+        return _few(few, keys, zone, parameters)
     for path, term in _SHARED.items():
         if path in by_path and (values := _term_values(by_path[path], term)):
             return _terms(keys, zone, parameters, term, values, page_end)
@@ -265,5 +273,20 @@ async def _found(
     return keys
 
 
+async def owners_if_few(
+    conn: Connection, keys: Sequence[Key], level: Level, *, most: int
+) -> list[int] | None:
+    """What an attribute that was indexed for this level leaves, when it is few; else None."""
+    for key in keys:
+        if key.custom is None or key.level is not level or isinstance(key.match, Empty):
+            continue
+        parameters = Parameters(for_sqlite=is_sqlite(conn))
+        owners = indexed_owners(key, key.custom, parameters)
+        found = await rows(conn, f"{owners} LIMIT {parameters.add(most + 1)}", parameters.values)
+        if len(found) <= most:
+            return [owner for (owner,) in found]
+    return None
+
+
 def level_keys(keys: Sequence[Key], level: Level) -> list[Key]:
-    return [key for key in keys if matching.LEVEL_OF_KEY[key.path] is level]
+    return [key for key in keys if key.level is level]

@@ -14,7 +14,7 @@ import orjson
 import zstandard
 
 from bfr_dicomweb.dicom.matching import AnyOf, Key, Search, Single
-from bfr_dicomweb.index import answers, columns
+from bfr_dicomweb.index import answers, columns, indexed_values
 from bfr_dicomweb.index.answers import Assembly, Result, Wanted, element, shared
 from bfr_dicomweb.index.columns import unwrapped
 from bfr_dicomweb.index.conditions import Parameters, conditions
@@ -23,6 +23,7 @@ from bfr_dicomweb.index.plans import (
     VISITS,
     StudySource,
     level_keys,
+    owners_if_few,
     study_source,
 )
 from bfr_dicomweb.index.sqlite import InThread
@@ -32,6 +33,7 @@ from bfr_dicomweb.refs import Level, Ref
 # So many studies, or series and instances below them, are better sorted than walked past.
 _FEW_STUDIES: Final = 500
 _FEW_BELOW: Final = 20_000
+_FEW_OWNERS: Final = 2_000
 # Documents that are decoded without leaving the event loop.
 _FEW_DOCUMENTS: Final = 8
 
@@ -70,7 +72,7 @@ async def find_studies(conn: Connection, search: Search, ref: Ref | None = None)
     before = len(source.parameters.values)
     page = source.select(f"{source.study_key} AS id", limit=search.limit + 1, offset=search.offset)
     found = await _study_rows(conn, page, source)
-    results = _study_results(search, found[: search.limit])
+    results = await _study_results(conn, search, found[: search.limit])
     if len(found) <= search.limit:
         return Matches(results, 0, remaining_is_exact=True)
     del source.parameters.values[before:]
@@ -84,7 +86,7 @@ async def studies_after(conn: Connection, search: Search, after: Position | None
     source = await study_source(conn, search.keys, search.timezone_minutes, search.limit, behind)
     page = source.select(f"{source.study_key} AS id", limit=search.limit)
     found = await _study_rows(conn, page, source)
-    return _stretch(search, _study_results(search, found), found, 3)
+    return _stretch(search, await _study_results(conn, search, found), found, 3)
 
 
 def _stretch(search: Search, results: list[Result], found: Sequence[Any], parts: int) -> Stretch:
@@ -98,7 +100,7 @@ def _stretch(search: Search, results: list[Result], found: Sequence[Any], parts:
 async def _study_rows(conn: Connection, page: str, source: StudySource) -> Sequence[Any]:
     return await rows(
         conn,
-        "SELECT t.study_instance_uid, t.modalities, t.sop_classes, t.number_of_series,"  # noqa: S608 # our words
+        "SELECT t.id, t.study_instance_uid, t.modalities, t.sop_classes, t.number_of_series,"  # noqa: S608 # our words
         " t.number_of_instances, a.attributes, t.study_date, t.study_time, t.study_instance_uid"
         f" FROM ({page}) p"
         " JOIN study t ON t.id = p.id JOIN study_attributes a ON a.study_id = p.id"
@@ -107,10 +109,28 @@ async def _study_rows(conn: Connection, page: str, source: StudySource) -> Seque
     )
 
 
-def _study_results(search: Search, found: Sequence[Any]) -> list[Result]:
+async def _study_results(conn: Connection, search: Search, found: Sequence[Any]) -> list[Result]:
     chosen = answers.wanted(search)
     assembly = Assembly(chosen)
-    return [_study(assembly, chosen, *columns_[:6]) for columns_ in found]
+    results = [_study(assembly, chosen, *columns_[1:7]) for columns_ in found]
+    return await _with_indexed(conn, search, [key for key, *_ in found], results)
+
+
+async def _with_indexed(
+    conn: Connection, search: Search, owners: list[int], results: list[Result]
+) -> list[Result]:
+    """The results with the values that the index of further attributes has of them."""
+    if not search.returned_custom:
+        return results
+    found = await indexed_values.shown(conn, (own.id for _, own in search.returned_custom), owners)
+    for owner, result in zip(owners, results, strict=True):
+        for tag, own in search.returned_custom:
+            values = found.get((own.id, owner))
+            if values and tag not in result:
+                result[tag] = element(own.vr, *values)
+                if own.creator:
+                    result[f"{tag[:4]}00{tag[4:6]}"] = element("LO", own.creator)
+    return [{tag: result[tag] for tag in sorted(result)} for result in results]
 
 
 def _with_ref(keys: Sequence[Key], ref: Ref | None) -> tuple[Key, ...]:
@@ -234,7 +254,7 @@ async def _series_results(conn: Connection, search: Search, found: Sequence[Any]
         if chosen.every_series:
             result = assembly.with_all(result, stored.items(), own.items(), study.items())
         results.append(result)
-    return results
+    return await _with_indexed(conn, search, [key for key, *_ in found], results)
 
 
 async def _below(conn: Connection, search: Search, ref: Ref | None, level: Level) -> _Below:
@@ -250,6 +270,11 @@ async def _below(conn: Connection, search: Search, ref: Ref | None, level: Level
         return _Below(tables, where, ordered, parameters)
     if _names_own(keys, level):
         return _Below(tables, where, own, parameters)
+    for of, alias in ((Level.INSTANCE, "i"), (Level.SERIES, "s")):
+        owners = await owners_if_few(conn, keys, of, most=_FEW_OWNERS)
+        if owners is not None:
+            where.append(f"{alias}.id {parameters.add_list(owners, 'bigint')}")
+            return _Below(tables, where, own, parameters)
     few = await _few_studies(conn, search, level)
     if few is not None:
         where.append(f"t.id {parameters.add_list(few, 'bigint')}")
@@ -278,7 +303,8 @@ _NAMED: Final = {Level.SERIES: ("0020000E",), Level.INSTANCE: ("0020000E", "0008
 
 def _names_own(keys: Iterable[Key], level: Level) -> bool:
     """Whether UIDs or request identifiers say which series or instances are meant."""
-    return any(key.path[0] in _NAMED[level] or key.path[0] == "00400275" for key in keys)
+    built_in = [key.path[0] for key in keys if key.custom is None]
+    return any(tag in _NAMED[level] or tag == "00400275" for tag in built_in)
 
 
 _SUMMED: Final = {("00080016",): ("00080062",), ("00080060",): ("00080061",)}

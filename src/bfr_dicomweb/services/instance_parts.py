@@ -26,7 +26,7 @@ from bfr_dicomweb.dicom.part10 import DEFAULT_LIMITS
 from bfr_dicomweb.dicom.pixel_parts import BulkPart
 from bfr_dicomweb.errors import ArchiveError, InvalidObject, TooLarge
 from bfr_dicomweb.services.archive import Archive
-from bfr_dicomweb.services.store import BUFFER_BYTES, Outcome, StoreResult
+from bfr_dicomweb.services.store import BUFFER_BYTES, Expected, Outcome, StoreResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ DEFAULT_PART_LIMITS: Final = PartLimits()
 
 @asynccontextmanager
 async def instance_parts(
-    archive: Archive, *, study_instance_uid: str | None, limits: PartLimits
+    archive: Archive, *, expected: Expected, limits: PartLimits
 ) -> "AsyncIterator[InstanceParts]":
     """Begin to receive one request.
 
     Args:
-        study_instance_uid: When given, objects of other studies are refused.
+        expected: What each object has to be.
 
     Raises:
         StorageFull: There is no room for it.
     """
     spool = await asyncio.to_thread(archive.blobs.spool)
     try:
-        yield InstanceParts(archive, spool, study_instance_uid, limits)
+        yield InstanceParts(archive, spool, expected, limits)
     finally:
         await asyncio.to_thread(spool.close)
 
@@ -73,12 +73,12 @@ class InstanceParts:
         self,
         archive: Archive,
         spool: Spool,
-        study_instance_uid: str | None,
+        expected: Expected,
         limits: PartLimits,
     ) -> None:
         self._archive = archive
         self._spool = spool
-        self._study = study_instance_uid
+        self._expected = expected
         self._limits = limits
         self._metadata: list[dict[str, Any] | ArchiveError] = []
         self._bulk: dict[str, list[BulkPart]] = {}
@@ -139,7 +139,9 @@ class InstanceParts:
         """
         await self._flush()
         bulk = self._by_reference(resolve)
-        identities = Identities(self._study)
+        identities = Identities(
+            self._expected.study_instance_uid, of_patient=self._expected.category is None
+        )
         referred: set[str] = set()
         results: list[asyncio.Task[StoreResult] | StoreResult] = []
         originals: list[Mapping[str, Any] | None] = []
@@ -230,7 +232,7 @@ class InstanceParts:
         return Span(start, self._spool.size_bytes)
 
     async def _store(self, made: MadeInstance) -> "asyncio.Task[StoreResult]":
-        receiving = self._archive.store.receive(study_instance_uid=self._study)
+        receiving = self._archive.store.receive(self._expected)
         try:
             for piece in made.pieces:
                 if isinstance(piece, bytes):

@@ -11,17 +11,25 @@ from typing import Final
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
 from bfr_dicomweb.dicom import coercion
+from bfr_dicomweb.dicom.indexed_attributes import IndexedAttribute
 from bfr_dicomweb.dicom.part10 import Header
 from bfr_dicomweb.errors import ArchiveError, Conflict, Unavailable
-from bfr_dicomweb.index import carrying, changes, followers, instances, tombstones
+from bfr_dicomweb.index import (
+    carrying,
+    changes,
+    followers,
+    instances,
+    non_patient_instances,
+    tombstones,
+)
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.statements import Connection
 from bfr_dicomweb.index.tombstones import DeletedBlob, Tombstone
 from bfr_dicomweb.index.turn import Turn
 from bfr_dicomweb.refs import Ref
-from bfr_dicomweb.services import availability
+from bfr_dicomweb.services import availability, indexing
 from bfr_dicomweb.services.headers import read_header_of
-from bfr_dicomweb.services.store import identify, new_instance
+from bfr_dicomweb.services.store import Prepared, add, expected_of, identify, prepare
 
 GROUP_SIZE: Final = 200
 
@@ -77,6 +85,7 @@ async def rebuild(
     progress: Callable[[int], None],
     *,
     old: Path | None = None,
+    indexed: Sequence[IndexedAttribute] = (),
 ) -> Rebuilt:
     """Fill an empty catalogue; where two files share an identity, the older one counts.
 
@@ -86,6 +95,7 @@ async def rebuild(
     Args:
         progress: Called with the number of objects just read.
         old: The SQLite catalogue that was in use, if there is one.
+        indexed: What else is searched by.
 
     Raises:
         Conflict: the catalogue is not empty.
@@ -94,11 +104,12 @@ async def rebuild(
     try:
         await index.migrate()
         async with index.read() as conn:
-            if await instances.count(conn):
+            if await instances.count(conn) or not await non_patient_instances.is_empty(conn):
                 raise Conflict("the database is not empty: rebuild into a new, empty one")
         async with index.write() as conn:
             # above every number of the old catalogue: caches hold entity tags made of them
             await changes.begin_after(conn, changes.now_us() // 1000)
+        await indexing.configure(index, indexed)
         if old is not None:
             await _carry_deletions(index, old)
         rebuilt = await _fill(index, blobs, progress)
@@ -118,7 +129,7 @@ async def _fill(index: Index, blobs: FileBlobStore, progress: Callable[[int], No
         group = [key for key in group if key not in deleted]
         prepared = await asyncio.to_thread(_prepare, blobs, group, rebuilt)
         rows = [row for _, row in prepared]
-        added = await index.transact(partial(instances.add_instances, prepared=rows))
+        added = await index.transact(partial(add, prepared=rows))
         for (key, _), result in zip(prepared, added, strict=True):
             if result.outcome is instances.Outcome.STORED:
                 rebuilt.added += 1
@@ -162,25 +173,26 @@ async def _bury_set_aside(index: Index, blobs: FileBlobStore) -> None:
 
 def _ref_of(path: Path) -> Ref | None:
     try:
-        return identify(_header(path))[0]
+        ref, _ = identify(_header(path))
     except ArchiveError:
         return None
+    return ref if isinstance(ref, Ref) else None
 
 
 def _prepare(
     blobs: FileBlobStore, keys: Sequence[str], rebuilt: Rebuilt
-) -> list[tuple[str, instances.PreparedInstance]]:
+) -> list[tuple[str, Prepared]]:
     prepared = []
     for key in keys:
         try:
             digest, size = blobs.digest(key)
             header = _header(blobs.path(key))
-            ref, sop_class_uid = identify(header)
+            ref, sop_class_uid = identify(header, expected_of(header))
         except ArchiveError as error:
             rebuilt.left_out[key] = str(error)
             continue
-        new = new_instance(header, ref, sop_class_uid, key=key, size=size, digest=digest)
-        prepared.append((key, instances.prepare(new)))
+        row = prepare(header, ref, sop_class_uid, key=key, size=size, digest=digest)
+        prepared.append((key, row))
     return prepared
 
 

@@ -41,7 +41,7 @@ from bfr_dicomweb.orders.identifiers import HSA_ID, NAMESPACE, AliasKind, Identi
 from bfr_dicomweb.orders.state import Exam, Report, ReportVersion
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services.archive import Archive
-from bfr_dicomweb.services.store import Outcome, StoreResult
+from bfr_dicomweb.services.store import Expected, Outcome, StoreResult
 
 LOCAL: Final = ZoneInfo("Europe/Stockholm")
 # Of the first version. High, so that the numbers of the modalities are free.
@@ -243,7 +243,7 @@ class ReportWriter:
         ]
 
     async def _store(self, document: bytes, study_instance_uid: str) -> StoreResult:
-        receiving = self._archive.store.receive(study_instance_uid=study_instance_uid)
+        receiving = self._archive.store.receive(Expected(study_instance_uid))
         await receiving.write(document)
         return await (await receiving.finish())
 

@@ -1,12 +1,22 @@
 """Search transaction (PS3.18 section 10.6), shared by QIDO-RS, C-FIND and FHIR."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from bfr_dicomweb.dicom.matching import AnyOf, Key, Search, Single
-from bfr_dicomweb.index import aliases
+from bfr_dicomweb.dicom import attributes
+from bfr_dicomweb.dicom.matching import (
+    AnyOf,
+    Custom,
+    Key,
+    Path,
+    Search,
+    SearchLevel,
+    Single,
+    parse_search,
+)
+from bfr_dicomweb.index import aliases, indexed_values
 from bfr_dicomweb.index import search as index_search
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.search import Matches as Matches
@@ -18,6 +28,7 @@ from bfr_dicomweb.refs import Level, Ref
 from bfr_dicomweb.services import timeline
 
 _STUDY_INSTANCE_UID: Final = ("0020000D",)
+_KNOWN: Final = attributes.STUDY_LEVEL | attributes.SERIES_LEVEL
 _ACCESSION_NUMBER: Final = ("00080050",)
 # Exams of which no images are to come.
 _OVER: Final = frozenset({Status.CANCELLED, Status.MOVED, Status.REFUSED, Status.ERROR})
@@ -36,6 +47,33 @@ async def search(index: Index, wanted: Search, *, ref: Ref | None = None) -> Mat
         Level.INSTANCE: index_search.find_instances,
     }[wanted.level.level]
     return await index.ask(partial(find, search=wanted, ref=ref))
+
+
+async def read_search(
+    index: Index, params: Sequence[tuple[str, str]], *, level: SearchLevel, max_results: int
+) -> Search:
+    """Read query parameters, those of attributes that an administrator has had indexed too.
+
+    Raises:
+        InvalidQuery: A supported parameter has an invalid value or stands twice.
+    """
+    wanted = parse_search(params, level=level, max_results=max_results)
+    if not wanted.ignored and _are_known(wanted.include):
+        return wanted
+    # asked for only here: nearly no search names other attributes
+    custom = await custom_keys(index)
+    if not custom:
+        return wanted
+    return parse_search(params, level=level, max_results=max_results, custom=custom)
+
+
+def _are_known(include: Sequence[Path]) -> bool:
+    return all(path[0] in _KNOWN for path in include)
+
+
+async def custom_keys(index: Index) -> Mapping[Path, Custom]:
+    """What can be searched by because an administrator has had it indexed."""
+    return await index.ask(indexed_values.searchable)
 
 
 async def next_results(

@@ -21,21 +21,26 @@ import structlog
 import zstandard
 
 from bfr_dicomweb.blobs.filesystem import FileBlobStore, Staged
-from bfr_dicomweb.dicom import coercion, part10, transfer_syntaxes
+from bfr_dicomweb.dicom import coercion, non_patient, part10, transfer_syntaxes
 from bfr_dicomweb.dicom.coercion import NOTHING_PRESUMED
 from bfr_dicomweb.dicom.coercion import Presumed as Presumed
 from bfr_dicomweb.errors import (
     ArchiveError,
     Conflict,
     DifferentDuplicate,
+    SOPClassMismatch,
     StudyMismatch,
+    TargetMismatch,
     TooLarge,
     Unavailable,
     UnidentifiableObject,
 )
-from bfr_dicomweb.index import changes, instances, refused_stores
+from bfr_dicomweb.index import changes, instances, non_patient_instances, refused_stores
 from bfr_dicomweb.index.engine import Index
-from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.index.instances import PreparedInstance
+from bfr_dicomweb.index.non_patient_instances import PreparedNonPatientInstance
+from bfr_dicomweb.index.statements import Connection
+from bfr_dicomweb.refs import NonPatientRef, Ref
 from bfr_dicomweb.services import duplicates
 from bfr_dicomweb.services.headers import read_header_of
 
@@ -84,7 +89,7 @@ class StoreResult:
     """
 
     outcome: Outcome
-    ref: Ref | None
+    ref: Ref | NonPatientRef | None
     sop_class_uid: str
     sop_instance_uid: str
     findings: tuple[part10.Finding, ...] = ()
@@ -94,13 +99,19 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an object has to be; None is anything."""
+    """What an object has to be; None is anything.
+
+    Attributes:
+        category: Of instances that belong to no patient; None is an instance of a study.
+    """
 
     study_instance_uid: str | None = None
     sop_instance_uid: str | None = None
+    category: str | None = None
 
 
 ANY_OBJECT: Final = Expected()
+Prepared = PreparedInstance | PreparedNonPatientInstance
 _Done = asyncio.Future[StoreResult] | concurrent.futures.Future[StoreResult]
 
 
@@ -109,10 +120,10 @@ class _Candidate:
     """A staged object, read and ready to be committed."""
 
     staged: Staged
-    ref: Ref
+    ref: Ref | NonPatientRef
     sop_class_uid: str
     findings: tuple[part10.Finding, ...]
-    row: instances.PreparedInstance
+    row: Prepared
     done: _Done
     is_flushed: bool
 
@@ -159,13 +170,9 @@ class Store:
         self._threads.shutdown()
         self._flushers.shutdown()
 
-    def receive(self, *, study_instance_uid: str | None = None) -> "Receiving":
-        """Begin to receive one object.
-
-        Args:
-            study_instance_uid: When given, objects of other studies are refused.
-        """
-        return Receiving(self, _Incoming(self, Expected(study_instance_uid), NOTHING_PRESUMED))
+    def receive(self, expected: Expected = ANY_OBJECT) -> "Receiving":
+        """Begin to receive one object; another one than is expected is refused."""
+        return Receiving(self, _Incoming(self, expected, NOTHING_PRESUMED))
 
     def receive_blocking(self, *, sop_instance_uid: str, presumed: Presumed) -> "BlockingReceiving":
         """Begin to receive one object in a thread of the caller's own.
@@ -206,7 +213,7 @@ class Store:
         try:
             rows = [one.row for one in group]
             added = await self._index.transact(
-                partial(instances.add_instances, prepared=rows),
+                partial(add, prepared=rows),
                 first=partial(self._flush, [one.staged.key for one in group if not one.is_flushed]),
             )
         except Exception as error:  # the border between one object's fate and another's
@@ -232,10 +239,10 @@ class Store:
         """Its SOP Instance UID is taken by a file with other bytes: perhaps by the same object."""
         try:
             async with self._index.read() as conn:
-                stored = await instances.locate(conn, one.ref)
-            is_same = stored is not None and await self._run(
+                blob_key = await _blob_key(conn, one.ref)
+            is_same = blob_key is not None and await self._run(
                 duplicates.are_same_object,
-                self._blobs.path(stored.blob_key),
+                self._blobs.path(blob_key),
                 self._blobs.path(one.staged.key),
             )
             became = instances.Outcome.DUPLICATE if is_same else instances.Outcome.DIFFERENT
@@ -250,6 +257,8 @@ class Store:
 
     async def _note_refused(self, one: _Candidate) -> None:
         """Its sender must not be told later that the archive has what it has."""
+        if isinstance(one.ref, NonPatientRef):
+            return  # these are not committed to
         uid, sender = one.ref.sop_instance_uid or "", one.row.new.sender
         at_us = changes.now_us()
         await self._index.transact(
@@ -346,7 +355,7 @@ class _Incoming:
             header = self._read(staged, rest)
             ref, sop_class_uid = identify(header, self._expected)
             header = coercion.completed(header, self._presumed)
-            new = new_instance(
+            row = prepare(
                 header,
                 ref,
                 sop_class_uid,
@@ -354,14 +363,13 @@ class _Incoming:
                 size=staged.size_bytes,
                 digest=staged.digest,
             )
-            row = instances.prepare(new)
             self._flush(staged)
         except BaseException as problem:
             self.discard()
             if isinstance(problem, ArchiveError):
                 return _refused(header, problem)
             raise
-        return _Candidate(staged, ref, sop_class_uid, new.findings, row, done, is_alone)
+        return _Candidate(staged, ref, sop_class_uid, row.new.findings, row, done, is_alone)
 
     def _flush_beside(self, staged: Staged) -> None:
         submit = self._store._flushers.submit
@@ -524,14 +532,42 @@ def _contradictions(header: part10.Header, sop_class_uid: str) -> tuple[part10.F
     return (part10.Finding("sop-class-mismatch", MEDIA_STORAGE_SOP_CLASS),)
 
 
-def identify(header: part10.Header, expected: Expected = ANY_OBJECT) -> tuple[Ref, str]:
+async def add(conn: Connection, prepared: Sequence[Prepared]) -> list[instances.Added]:
+    """Write what is new, of either kind; the outcomes are in the order of `prepared`."""
+    of_studies = [one for one in prepared if isinstance(one, PreparedInstance)]
+    others = [one for one in prepared if isinstance(one, PreparedNonPatientInstance)]
+    added = await instances.add_instances(conn, of_studies)
+    if not others:
+        return added
+    in_turn, others_in_turn = iter(added), iter(await non_patient_instances.add(conn, others))
+    return [
+        next(in_turn if isinstance(one, PreparedInstance) else others_in_turn) for one in prepared
+    ]
+
+
+async def _blob_key(conn: Connection, ref: Ref | NonPatientRef) -> str | None:
+    if isinstance(ref, NonPatientRef):
+        other = await non_patient_instances.locate(conn, ref)
+        return None if other is None else other.instance.blob_key
+    stored = await instances.locate(conn, ref)
+    return None if stored is None else stored.blob_key
+
+
+def identify(
+    header: part10.Header, expected: Expected = ANY_OBJECT
+) -> tuple[Ref | NonPatientRef, str]:
     """The identity and the SOP class of an object.
 
     Raises:
         UnidentifiableObject: one of the four UIDs is missing or malformed, or the object is
             another one than its sender names.
-        StudyMismatch: it belongs to another study than is expected.
+        TargetMismatch: it belongs to another study than is expected, or is of another kind.
     """
+    category = non_patient.BY_SOP_CLASS.get(_first(header, SOP_CLASS))
+    if expected.category is not None:
+        return _identify_non_patient(header, expected, category)
+    if category is not None:
+        raise SOPClassMismatch(f"of no study: its resource is /{category.name}")
     study = _required_uid(header, STUDY, "Study Instance UID (0020,000D)")
     series = _required_uid(header, SERIES, "Series Instance UID (0020,000E)")
     sop_instance = _required_uid(header, SOP_INSTANCE, "SOP Instance UID (0008,0018)")
@@ -541,6 +577,25 @@ def identify(header: part10.Header, expected: Expected = ANY_OBJECT) -> tuple[Re
     if expected.sop_instance_uid not in (None, sop_instance):
         raise UnidentifiableObject("the request names another SOP Instance UID than the data set")
     return Ref(study, series, sop_instance), sop_class
+
+
+def _identify_non_patient(
+    header: part10.Header, expected: Expected, category: non_patient.Category | None
+) -> tuple[NonPatientRef, str]:
+    sop_class = _required_uid(header, SOP_CLASS, "SOP Class UID (0008,0016)")
+    sop_instance = _required_uid(header, SOP_INSTANCE, "SOP Instance UID (0008,0018)")
+    if category is None or category.name != expected.category:
+        where = "/studies" if category is None else f"/{category.name}"
+        raise SOPClassMismatch(f"the resource of its SOP class is {where}")
+    if expected.sop_instance_uid not in (None, sop_instance):
+        raise TargetMismatch("the target resource has another SOP Instance UID")
+    return NonPatientRef(category.name, sop_instance), sop_class
+
+
+def expected_of(header: part10.Header) -> Expected:
+    """What an object is expected to be by its SOP class alone."""
+    category = non_patient.BY_SOP_CLASS.get(_first(header, SOP_CLASS))
+    return ANY_OBJECT if category is None else Expected(category=category.name)
 
 
 def is_uid(text: str) -> bool:
@@ -567,10 +622,26 @@ def _first(header: part10.Header, tag: str) -> str:
     return values[0] if isinstance(values[0], str) else ""
 
 
-def new_instance(
+def prepare(
+    header: part10.Header,
+    ref: Ref | NonPatientRef,
+    sop_class_uid: str,
+    *,
+    key: str,
+    size: int,
+    digest: bytes,
+) -> Prepared:
+    """The rows of an object of `size` bytes under `key`; pure, for a worker thread."""
+    of = Ref("", "", ref.sop_instance_uid) if isinstance(ref, NonPatientRef) else ref
+    new = _new_instance(header, of, sop_class_uid, key=key, size=size, digest=digest)
+    if isinstance(ref, NonPatientRef):
+        return non_patient_instances.prepare(new, ref)
+    return instances.prepare(new)
+
+
+def _new_instance(
     header: part10.Header, ref: Ref, sop_class_uid: str, *, key: str, size: int, digest: bytes
 ) -> instances.NewInstance:
-    """What the catalogue keeps of an object of `size` bytes under `key`."""
     if ref.series_instance_uid is None or ref.sop_instance_uid is None:
         raise ValueError("an instance is identified by all three UIDs")
     frames = header.frames

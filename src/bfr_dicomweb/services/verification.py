@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from bfr_dicomweb.errors import ArchiveError
-from bfr_dicomweb.index import instances
+from bfr_dicomweb.index import instances, non_patient_instances
 from bfr_dicomweb.services.archive import Archive
 
 AT_ONCE: Final = 4
@@ -70,6 +70,8 @@ async def _is_stored(archive: Archive, key: str) -> bool:
 async def _stored(archive: Archive) -> AsyncIterator[instances.StoredBlob]:
     async with archive.index.read() as conn:
         async for row in instances.iterate_blobs(conn):
+            yield row
+        async for row in non_patient_instances.iterate_blobs(conn):
             yield row
 
 
