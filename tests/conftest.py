@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,10 @@ if "BFR_TEST_FUZZ_SECONDS" not in os.environ:
     hypothesis.settings.load_profile("repeatable")
 
 search_path.leave_out_environment()
+
+# A shell lets what it starts in the background ignore the interrupt, and so would our programs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NUMBERS = itertools.count(1)
 

@@ -570,7 +570,10 @@ def test_every_error_is_reported_as_a_valid_outcome(kind: type[errors.ArchiveErr
 
 
 def test_every_error_that_can_be_raised_has_a_status() -> None:
-    assert concrete(errors.ArchiveError) - {errors.ArchiveError} == HTTP_STATUS.keys()
+    # a door may have errors of its own, which no other door meets
+    shared = {cls for cls in concrete(errors.ArchiveError) if cls.__module__ == errors.__name__}
+
+    assert shared - {errors.ArchiveError} == HTTP_STATUS.keys()
 
 
 def test_a_bug_is_reported_as_an_exception() -> None:
