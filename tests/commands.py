@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -18,6 +19,15 @@ _CONTEXT.set_forkserver_preload(
     ]
 )
 TIMEOUT_S = 120.0
+
+
+def start(arguments: list[str], environment: Mapping[str, str], log: Path) -> BaseProcess:
+    """`bfr-dicomweb ARGUMENTS`, leader of a group of processes of its own; prints to `log`."""
+    process = _CONTEXT.Process(
+        target=_lead, args=(arguments, dict(environment), str(log), str(log))
+    )
+    process.start()
+    return process
 
 
 def run(arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -37,9 +47,16 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> subprocess.Comp
     return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
 
 
+def _lead(arguments: list[str], environment: dict[str, str], out: str, err: str) -> None:
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0)  # the processes that it starts are told of its number
+    _main(arguments, environment, out, err)
+
+
 def _main(arguments: list[str], environment: dict[str, str], out: str, err: str) -> None:
     for number, path in ((1, out), (2, err)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT)
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, number)
         os.close(opened)
     os.environ.clear()

@@ -8,9 +8,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx2
+
+import commands
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
@@ -42,7 +45,7 @@ class Live:
         self.url = self.origin + "/dicomweb"
         # other tests run servers at the same time; those that want HL7 v2 or DIMSE name a port
         self.settings = {"mllp": "off", "dimse": "off"} | dict(settings or {})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: BaseProcess | None = None
 
     @property
     def fhir(self) -> str:
@@ -59,7 +62,7 @@ class Live:
 
     @property
     def pid(self) -> int:
-        if self._process is None:
+        if self._process is None or self._process.pid is None:
             raise RuntimeError("the server is not running")
         return self._process.pid
 
@@ -70,17 +73,10 @@ class Live:
         return kept | {f"BFR_{name.upper()}": value for name, value in self.settings.items()}
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "bfr_dicomweb", "serve", "--data", str(self.data)]
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*command, "--http", f"127.0.0.1:{self.port}"],
-                env=self.environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        arguments = ["serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}"]
+        self._process = commands.start(arguments, self.environment, self.log)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self._process.poll() is None and time.monotonic() < deadline:
+        while self._process.exitcode is None and time.monotonic() < deadline:
             if self._is_ready():
                 return
             time.sleep(0.05)
@@ -108,17 +104,16 @@ class Live:
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
             return
-        process, self._process = self._process, None
+        pid, process, self._process = self.pid, self._process, None
         if number is signal.SIGKILL:
-            os.killpg(process.pid, number)
+            os.killpg(pid, number)
         else:
-            process.send_signal(number)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+            os.kill(pid, number)
+        process.join(STOP_TIMEOUT_S)
+        if process.exitcode is None:
+            os.killpg(pid, signal.SIGKILL)
+            process.join()
+            raise TimeoutError("the server did not stop")
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `bfr-dicomweb ARGUMENTS` on the same data."""
