@@ -62,11 +62,14 @@ class Inbox:
     objects: list[Received] = field(default_factory=list)
     tried: int = 0
     associations: int = 0
+    cleared: int = 0
 
     def take(self, event: evt.Event) -> int:
         self.tried += 1
+        cleared = self.cleared
         status = self.answer(self.tried, event.assoc)
-        if status == 0x0000:
+        # what took so long that it was cleared away meanwhile belongs to nobody
+        if status == 0x0000 and cleared == self.cleared:
             request: Any = event.request
             self.objects.append(
                 Received(
@@ -86,6 +89,7 @@ class Inbox:
         self.associations += 1
 
     def clear(self) -> None:
+        self.cleared += 1
         self.objects.clear()
         self.tried = self.associations = 0
         self.answer = lambda _number, _association: 0x0000
