@@ -60,12 +60,12 @@ _FRAGMENT_TABLES: Final = frozenset({"7FE00001", "7FE00002", "7FE00003"})
 _JPIP: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205))
 
 # Bytes that Explicit VR Big Endian turns round together (PS3.5 section 7.3).
-_WORDS: Final = {
+WORD_BYTES: Final = {
     **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
     **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
-_TEXT_VRS: Final = SHORT_VRS - _WORDS.keys() - {"UI"} | {"UC", "UR", "UT"}
+_TEXT_VRS: Final = SHORT_VRS - WORD_BYTES.keys() - {"UI"} | {"UC", "UR", "UT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,7 +547,7 @@ class _Rewriter:
     def _copy(self, out: _Output, level: _Level, element: _Element, vr: str) -> None:
         unit = 1
         if level.encoding.big_endian:
-            unit = _WORDS.get(vr, 1)
+            unit = WORD_BYTES.get(vr, 1)
             if element.key in _PIXEL_DATA:
                 unit = pixels.swapped_unit(vr, self._bits_allocated(level.attributes))
         if element.length % unit:

@@ -113,11 +113,11 @@ def convert_frame(
         return native
     conversion.require_encoder()
     if description.shares_chroma:
-        native = _with_own_chroma(native, description)
+        native = with_own_chroma(native, description)
     return encoder.encode(native, conversion.image)
 
 
-def _with_own_chroma(native: bytes, description: PixelDescription) -> bytes:
+def with_own_chroma(native: bytes, description: PixelDescription) -> bytes:
     """YBR_FULL out of YBR_FULL_422, in which two pixels are stored as Y Y Cb Cr."""
     pairs = np.frombuffer(native, f"<u{description.bits_allocated // 8}").reshape(-1, 4)
     return pairs[:, [0, 2, 3, 1, 2, 3]].tobytes()
