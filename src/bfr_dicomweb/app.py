@@ -79,6 +79,7 @@ async def open_archive(settings: Settings) -> Archive:
             max_object_bytes=settings.max_object_bytes,
             max_frame_bytes=settings.max_frame_bytes,
             frame_cache_bytes=settings.frame_cache_bytes,
+            render_cache_bytes=settings.render_cache_bytes,
         )
     except ValueError as error:
         raise SettingsError(f"database_url: {error}") from None

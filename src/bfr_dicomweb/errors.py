@@ -9,6 +9,7 @@
         InvalidDataset          a data set breaks a rule of its service; names the attribute
         NotTheClaimant          a workitem's Transaction UID is missing or is not the one it has
         WorkitemEnded           a workitem in a final state can no longer be updated
+        NoVolume                the images of the target do not make a volume; says why
       InvalidObject             the bytes are no storable PS3.10 file; says why
         UnidentifiableObject    a UID that says what and whose it is, is missing or malformed
         TargetMismatch          the object is another one than the request names
@@ -36,9 +37,21 @@ Texts of these errors are sent to clients: they never hold patient data. What is
 none of these is a bug.
 """
 
+from typing import Any
+
 
 class ArchiveError(Exception):
     """An expected failure; a bug is never an ArchiveError."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # other processes raise it, too, whatever its class is made of
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[ArchiveError], arguments: tuple[Any, ...]) -> ArchiveError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    return error
 
 
 class InvalidRequest(ArchiveError):
@@ -125,6 +138,10 @@ class NotTheClaimant(InvalidRequest):
 
 class WorkitemEnded(InvalidRequest):
     """The workitem is COMPLETED or CANCELED and can no longer be updated."""
+
+
+class NoVolume(InvalidRequest):
+    """The images of the target do not make a volume (PS3.3 section C.11.23.1); says why."""
 
 
 class InvalidObject(ArchiveError):

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     frame_cache_bytes: Annotated[int, Field(ge=0)] = Field(
         64 << 20, description="Memory of each process for frames that it has decoded or encoded."
     )
+    render_cache_bytes: Annotated[int, Field(ge=0)] = Field(
+        64 << 20, description="Memory of each process for what it has rendered."
+    )
     exchange: Path | None = Field(
         None,
         description="TOML file of HL7 v2 senders and receivers; taken over when it has changed.",

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfr_dicomweb.dicomweb.uri_parameters import Region, Rendering, UriRequest, Window
+from bfr_dicomweb.dicomweb.rendering_parameters import MAX_VIEWPORT
+from bfr_dicomweb.dicomweb.uri_parameters import UriRendering, UriRequest
 from bfr_dicomweb.errors import InvalidQuery
 from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.rendering.parameters import (
+    Annotation,
+    Region,
+    Rendering,
+    Viewport,
+    Window,
+)
 
 MANDATORY = {
     "requestType": "WADO",
@@ -108,32 +116,38 @@ def test_an_invalid_value_is_refused(parameters: dict[str, str], named: str) -> 
 
 
 TAKEN = {
-    "frame": ({"frameNumber": "3"}, Rendering(frame_number=3)),
-    "URI-22": ({"region": "0,0,0.5,0.5"}, Rendering(region=Region(0, 0, 0.5, 0.5))),
-    "URI-23": ({"rows": "24", "columns": "64"}, Rendering(rows=24, columns=64)),
-    "URI-24": ({"columns": "32"}, Rendering(columns=32)),
+    "frame": ({"frameNumber": "3"}, UriRendering(frame_number=3)),
+    "URI-22": ({"region": "0,0,0.5,0.5"}, UriRendering(Rendering(region=Region(0, 0, 0.5, 0.5)))),
+    "URI-23": (
+        {"rows": "24", "columns": "64"},
+        UriRendering(Rendering(viewport=Viewport(64, 24))),
+    ),
+    "URI-24": ({"columns": "32"}, UriRendering(Rendering(viewport=Viewport(32, MAX_VIEWPORT)))),
     "window": (
         {"windowCenter": "-1.5e2", "windowWidth": "400"},
-        Rendering(window=Window(-150, 400)),
+        UriRendering(Rendering(window=Window(-150, 400))),
     ),
-    "quality": ({"imageQuality": "100"}, Rendering(quality=100)),
+    "quality": ({"imageQuality": "100"}, UriRendering(Rendering(quality=100))),
     "annotation": (
         {"annotation": "technique,patient"},
-        Rendering(annotation=("technique", "patient")),
+        UriRendering(Rendering(annotations=frozenset({Annotation.PATIENT, Annotation.TECHNIQUE}))),
     ),
-    "D-12": ({"imageAnnotation": "patient"}, Rendering(annotation=("patient",))),
+    "D-12": (
+        {"imageAnnotation": "patient"},
+        UriRendering(Rendering(annotations=frozenset({Annotation.PATIENT}))),
+    ),
     "presentation": (
         {"presentationUID": "1.2.6", "presentationSeriesUID": "1.2.7"},
-        Rendering(presentation=Ref("1.2.3", "1.2.7", "1.2.6")),
+        UriRendering(presentation=Ref("1.2.3", "1.2.7", "1.2.6")),
     ),
 }
 
 
 @pytest.mark.parametrize(("parameters", "rendering"), TAKEN.values(), ids=list(TAKEN))
 def test_a_rendering_parameter_is_understood(
-    parameters: dict[str, str], rendering: Rendering
+    parameters: dict[str, str], rendering: UriRendering
 ) -> None:
-    assert parsed(**parameters).rendering == rendering
+    assert parsed(**parameters).shown == rendering
 
 
 def test_content_types_keep_their_order() -> None:

@@ -85,7 +85,7 @@ async def test_the_oldest_frames_give_way() -> None:
         for key in [*range(8), 7, 0]:
             await decoder.frame(key, reading(a_frame(key), read), TO_NATIVE)
         assert len(read) == 9  # of the last two only the first was kept
-        assert decoder._cached_bytes <= 5 * 512
+        assert decoder.cached_bytes <= 5 * 512
     finally:
         decoder.close()
 

@@ -19,6 +19,7 @@ DICOM_JSON: Final = "application/dicom+json"
 DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
 OCTET_STREAM: Final = "application/octet-stream"
+JPEG: Final = "image/jpeg"
 MULTIPART_RELATED: Final = "multipart/related"
 ZIP: Final = "application/zip"
 
@@ -71,11 +72,12 @@ ALIASES: Final = {
     JSON: DICOM_JSON,
 }
 
-# Rendered media types, PS3.18 Table 8.7.4-1
+# Rendered media types, PS3.18 Table 8.7.4-1, and those that this server adds to it
 RENDERED: Final = frozenset(
     {"image/jpeg", "image/gif", "image/png", "image/jp2", "image/jph", "image/jxl"}
     | {"video/mpeg", "video/mp4", "video/h265"}
     | {"text/html", "text/plain", "text/xml", "text/rtf", "application/pdf"}
+    | {"image/webp", "image/avif", "image/svg+xml", "model/stl", "model/obj", "model/mtl"}
 )
 
 _METADATA: Final = frozenset({DICOM_JSON, DICOM_XML})
@@ -83,7 +85,9 @@ _DICOM: Final = _METADATA | {DICOM, OCTET_STREAM, ZIP}
 _BULKDATA: Final = frozenset(row.media_type.lower() for row in COMPRESSED_BULKDATA)
 # An encapsulated document is bulkdata of the type that (0042,0012) names, so that
 # asking for these beside application/octet-stream mixes nothing.
-_DOCUMENTS: Final = frozenset({"application/pdf", "text/xml"})
+_DOCUMENTS: Final = frozenset(
+    {"application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl"}
+)
 _RENDERED_ONLY: Final = RENDERED - _BULKDATA - _DOCUMENTS
 
 _DEFAULT_TRANSFER_SYNTAXES: Final = {

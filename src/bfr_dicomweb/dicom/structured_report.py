@@ -182,7 +182,7 @@ def is_report(attributes: Attributes) -> bool:
     } - {""}
     if templates & _REPORT_TEMPLATES:
         return True
-    return not templates and _code(attributes, _CONCEPT).key in _TITLES
+    return not templates and code_of(attributes, _CONCEPT).key in _TITLES
 
 
 def read(attributes: Attributes) -> ReadReport:
@@ -203,7 +203,7 @@ def read(attributes: Attributes) -> ReadReport:
         sop_class_uid=_text(attributes, "00080016"),
         sop_instance_uid=_text(attributes, "00080018"),
         study_instance_uid=_text(attributes, "0020000D"),
-        title=_code(attributes, _CONCEPT),
+        title=code_of(attributes, _CONCEPT),
         sections=sections,
         completion_flag=_text(attributes, "0040A491"),
         verification_flag=_text(attributes, "0040A493"),
@@ -251,7 +251,7 @@ def _number(value: float) -> str:
     return str(value)
 
 
-def _code(attributes: Attributes, tag: str) -> Code:
+def code_of(attributes: Attributes, tag: str) -> Code:
     for item in _items(attributes, tag):
         # short, long and URN code values (PS3.3 section 8.1)
         value = _text(item, "00080100") or _text(item, "00080119") or _text(item, "00080120")
@@ -316,7 +316,7 @@ def _datetime(text: str, zone: timezone | None) -> datetime | None:
 
 def _observers(attributes: Attributes, zone: timezone | None) -> Iterator[Observer]:
     for item in _items(attributes, "0040A073"):
-        code = _code(item, "0040A088")
+        code = code_of(item, "0040A088")
         yield Observer(
             name=_person(item, "0040A075"),
             time=_datetime(_text(item, "0040A030"), zone),
@@ -359,7 +359,7 @@ def _given(attributes: Attributes, tag: str, issuer_tag: str) -> Number | None:
 
 def _people(attributes: Attributes) -> Iterator[Person]:
     for item in _items(attributes, _CONTENT):
-        if _text(item, _VALUE_TYPE) == "PNAME" and _code(item, _CONCEPT).key == _PERSON_OBSERVER:
+        if _text(item, _VALUE_TYPE) == "PNAME" and code_of(item, _CONCEPT).key == _PERSON_OBSERVER:
             person = _person(item, "0040A123")
             if person != Person():
                 yield person
@@ -382,7 +382,7 @@ class _Teller:
             self._count(1)
             if _text(item, _RELATIONSHIP) != "CONTAINS":
                 continue
-            heading = _code(item, _CONCEPT)
+            heading = code_of(item, _CONCEPT)
             if _text(item, _VALUE_TYPE) == "CONTAINER":
                 text = self._container(item, heading, 1)
             else:
@@ -414,7 +414,7 @@ class _Teller:
                 continue
             self._count(depth + 1)
             if _text(child, _VALUE_TYPE) == "CONTAINER":
-                text = self._container(child, _code(child, _CONCEPT), depth + 1)
+                text = self._container(child, code_of(child, _CONCEPT), depth + 1)
             else:
                 text = self._value(child)
                 told = [line.strip() for line in self._below(child, Code(), depth + 1)]
@@ -431,7 +431,7 @@ class _Teller:
         lone = sum(_text(child, _VALUE_TYPE) == "TEXT" for child in children) == 1
         for child in children:
             self._count(depth + 1)
-            concept = _code(child, _CONCEPT)
+            concept = code_of(child, _CONCEPT)
             if concept.key in _LANGUAGE:
                 continue
             if _text(child, _VALUE_TYPE) == "CONTAINER":
@@ -448,10 +448,8 @@ class _Teller:
         return lines
 
     def _value(self, item: Attributes) -> str:
-        value_type = _text(item, _VALUE_TYPE)
-        tell = _TOLD.get(value_type)
-        text = tell(item) if tell else ""
-        if value_type == "TEXT" and "BulkDataURI" in item.get("0040A160", {}):
+        text = value_in_words(item)
+        if _text(item, _VALUE_TYPE) == "TEXT" and "BulkDataURI" in item.get("0040A160", {}):
             self.left_out += 1
         self._characters += len(text)
         if self._characters > TEXT_CHARACTERS:
@@ -484,23 +482,33 @@ def _headed(concept: Code, text: str) -> list[str]:
     return [f"{concept.meaning}:", *(f"  {line}" for line in text.split("\n"))]
 
 
+def value_in_words(item: Attributes) -> str:
+    """The value of a content item; "" for those that only point at something."""
+    tell = _TOLD.get(_text(item, _VALUE_TYPE))
+    return tell(item) if tell else ""
+
+
 def _free_text(item: Attributes) -> str:
     lines = re.split(r"\r\n|\n\r|\r|\n|\f", _text(item, "0040A160"))
     return "\n".join(line.rstrip() for line in lines).strip()
 
 
 def _coded(item: Attributes) -> str:
-    code = _code(item, "0040A168")
+    code = code_of(item, "0040A168")
     return code.meaning or code.value
 
 
 def _numeric(item: Attributes) -> str:
     for measured in _items(item, "0040A300"):
-        unit = _code(measured, "004008EA")
+        unit = code_of(measured, "004008EA")
         value = _text(measured, "0040A30A")
-        name = unit.value if unit.scheme == "UCUM" else unit.meaning or unit.value
+        # UCUM writes units as people do, but for those in brackets and braces
+        is_spoken = (
+            unit.scheme == "UCUM" and unit.value.isprintable() and unit.value[:1] not in "[{"
+        )
+        name = unit.value if is_spoken else unit.meaning or unit.value
         return f"{value} {name}" if value and name and unit.value not in _NO_UNIT else value
-    qualifier = _code(item, "0040A301")
+    qualifier = code_of(item, "0040A301")
     return qualifier.meaning or qualifier.value
 
 

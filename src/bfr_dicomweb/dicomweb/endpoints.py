@@ -14,7 +14,15 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from bfr_dicomweb.dicom.matching import LEVEL_OF_KEY, Path, SearchLevel
-from bfr_dicomweb.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, ZIP
+from bfr_dicomweb.dicom.media_types import (
+    DICOM,
+    DICOM_JSON,
+    DICOM_XML,
+    JPEG,
+    JSON,
+    OCTET_STREAM,
+    ZIP,
+)
 from bfr_dicomweb.dicom.non_patient import CATEGORIES, Category
 from bfr_dicomweb.dicomweb import (
     capabilities,
@@ -27,6 +35,8 @@ from bfr_dicomweb.dicomweb import (
     modality_steps,
     non_patient,
     qido,
+    rendered,
+    renditions,
     stow,
     ups,
     wado,
@@ -188,6 +198,28 @@ def _files(path: str, summary: str, *produces: str) -> Endpoint:
     return replace(files, query=(ACCEPT, DICOMDIR))
 
 
+# PS3.18 sections 8.3.5.1 and 8.3.5.2
+VIEWPORT: Final = Param("viewport", meaning="vw,vh: the size that the image has to fit in.")
+RENDERING: Final = (
+    ACCEPT,
+    Param("charset", meaning="Character set of text."),
+    Param("annotation", meaning="patient, technique: what is burnt in."),
+    Param("quality", "integer", "1 to 100, of media types that lose something."),
+    replace(VIEWPORT, meaning="vw,vh[,sx,sy,sw,sh]: size, and part of the source."),
+    Param("window", meaning="center,width,function: linear, linear-exact or sigmoid."),
+    Param(
+        "iccprofile",
+        meaning="Colour space of the answer, which says so.",
+        values=("no", "yes", "srgb", "adobergb", "rommrgb"),
+    ),
+)
+
+
+def _rendered(path: str, what: str) -> Endpoint:
+    shown = _retrieve(path, rendered.retrieve_rendered, f"{what}, rendered", *RENDERED_TYPES)
+    return replace(shown, query=RENDERING)
+
+
 def _delete(path: str, what: str) -> Endpoint:
     """No transaction of the Standard."""
     return Endpoint(
@@ -301,6 +333,11 @@ def _non_patient(category: Category) -> tuple[Endpoint, ...]:
 
 METADATA: Final = (DICOM_JSON, MULTIPART_XML)
 BULK: Final = (MULTIPART_BULK, OCTET_STREAM, capabilities.COMPRESSED)
+RENDERED_TYPES: Final = (
+    *renditions.STILL,
+    *renditions.DOCUMENTS,
+    f'multipart/related; type="{JPEG}"',
+)
 COMMITMENT: Final = "/commitment-requests/{transaction}"
 COMMITTED: Final = (DICOM_JSON, DICOM_XML, MULTIPART_JSON, MULTIPART_XML)
 
@@ -368,6 +405,15 @@ ENDPOINTS: Final = (
         for resource, handler in (
             ("bulkdata", wado.retrieve_bulkdata),
             ("pixeldata", wado.retrieve_pixel_data),
+        )
+    ),
+    *(
+        _rendered(f"{target}/rendered", what)
+        for target, what in (
+            (f"{INSTANCE}/frames/{{frames}}", "Frames"),
+            (INSTANCE, "An instance"),
+            (SERIES, "Instances of a series"),
+            (STUDY, "Instances of a study"),
         )
     ),
     Endpoint(
@@ -530,8 +576,8 @@ ENDPOINTS: Final = (
         handler=wado_uri.retrieve_instance,
         transaction="Retrieve DICOM Instance",
         section="9.4",
-        summary="An instance that the query names; rendered ones are not made",
-        produces=(DICOM,),
+        summary="An instance that the query names, or a picture or text of it",
+        produces=(DICOM, *renditions.STILL, *renditions.DOCUMENTS),
         statuses=(200, 206, 304, 400, 404, 406, 410, 416, 503),
         query=URI_QUERY,
     ),

@@ -1,61 +1,31 @@
 """The query of the URI service, parsed and checked (PS3.18 sections 9.1.2, 9.4.1 and 9.5.1)."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from bfr_dicomweb.dicom.media_types import ANY, DICOM, RENDERED, MediaType, split_outside_quotes
+from bfr_dicomweb.dicomweb.rendering_parameters import MAX_QUALITY, MAX_VIEWPORT, Query
 from bfr_dicomweb.errors import InvalidQuery, InvalidRequest
 from bfr_dicomweb.refs import Ref
+from bfr_dicomweb.rendering.parameters import Annotation, Region, Rendering, Viewport, Window
 from bfr_dicomweb.services.store import is_uid
 
-# PS3.18 section 5.1.1
-_DECIMAL: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?", re.ASCII)
-_POSITIVE: Final = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
-MAX_DECIMAL_LENGTH: Final = 16
-ANNOTATIONS: Final = frozenset({"patient", "technique"})
 # Beside a presentation state; the others would contradict it (section 9.5.1.2.7).
 _NOT_WITH_PRESENTATION: Final = ("frameNumber", "windowCenter", "windowWidth")
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """Part of the image that is wanted, each from 0 to 1 (section 9.5.1.2.5)."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Linear VOI window (section 9.5.1.2.6)."""
-
-    center: float
-    width: float
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """Parameters of Retrieve Rendered Instance; what is None was not given.
+class UriRendering:
+    """Parameters of Retrieve Rendered Instance.
 
     Attributes:
-        frame_number: 1-based.
-        rows: Most rows of the image that is answered; the aspect is kept.
-        quality: 1 to 100.
+        frame_number: 1-based; None: not given.
         presentation: The presentation state to apply.
     """
 
+    rendering: Rendering = field(default_factory=Rendering)
     frame_number: int | None = None
-    annotation: tuple[str, ...] = ()
-    rows: int | None = None
-    columns: int | None = None
-    region: Region | None = None
-    window: Window | None = None
-    quality: int | None = None
     presentation: Ref | None = None
 
 
@@ -74,7 +44,7 @@ class UriRequest:
     anonymize: bool = False
     transfer_syntax_uid: str | None = None
     charset: tuple[str, ...] = ()
-    rendering: Rendering = Rendering()
+    shown: UriRendering = UriRendering()
 
     @property
     def wants_dicom(self) -> bool:
@@ -104,53 +74,17 @@ class UriRequest:
             _charset(query.one("charset")),
             _rendering(query, study),
         )
-        if request.wants_dicom and request.rendering.window is not None:
+        if request.wants_dicom and request.shown.rendering.window is not None:
             raise InvalidQuery("windowCenter", "is for rendered images, not for application/dicom")
         return request
 
 
-class _Query:
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._values: dict[str, list[str]] = {}
-        for name, value in pairs:
-            self._values.setdefault(name, []).append(value)
-
-    def one(self, name: str, *, required: bool = False) -> str | None:
-        values = self._values.get(name)
-        if values is None:
-            if required:
-                raise InvalidQuery(name, "is required")
-            return None
-        if len(values) != 1:
-            raise InvalidQuery(name, "is given more than once")
-        return values[0]
-
+class _Query(Query):
     def uid(self, name: str) -> str:
         value = self.one(name, required=True)
         if value is None or not is_uid(value):
             raise InvalidQuery(name, "is no UID")
         return value
-
-    def positive(self, name: str, *, most: int = 999_999_999) -> int | None:
-        value = self.one(name)
-        if value is None:
-            return None
-        if _POSITIVE.fullmatch(value) is None or int(value) > most:
-            raise InvalidQuery(name, f"must be an integer from 1 to {most}")
-        return int(value)
-
-    def decimals(self, name: str) -> list[float] | None:
-        value = self.one(name)
-        return None if value is None else [_decimal(name, text) for text in value.split(",")]
-
-
-def _decimal(name: str, text: str) -> float:
-    if len(text) > MAX_DECIMAL_LENGTH or _DECIMAL.fullmatch(text) is None:
-        raise InvalidQuery(name, f"must be decimals of at most {MAX_DECIMAL_LENGTH} characters")
-    number = float(text)
-    if not isfinite(number):
-        raise InvalidQuery(name, "is too large")
-    return number
 
 
 def _content_types(text: str | None) -> tuple[str, ...]:
@@ -193,35 +127,44 @@ def _charset(text: str | None) -> tuple[str, ...]:
     return tuple(name.partition(";")[0].strip().lower() for name in (text or "").split(",") if name)
 
 
-def _rendering(query: _Query, study: str) -> Rendering:
-    rendering = Rendering(
+def _rendering(query: _Query, study: str) -> UriRendering:
+    shown = UriRendering(
+        Rendering(
+            viewport=_viewport(query),
+            region=_region(query.decimals("region")),
+            window=_window(query),
+            quality=query.positive("imageQuality", most=MAX_QUALITY),
+            annotations=_annotations(query),
+        ),
         query.positive("frameNumber"),
-        _annotation(query),
-        query.positive("rows"),
-        query.positive("columns"),
-        _region(query.decimals("region")),
-        _window(query),
-        query.positive("imageQuality", most=100),
         _presentation(query, study),
     )
-    if rendering.presentation is not None:
+    if shown.presentation is not None:
         for name in _NOT_WITH_PRESENTATION:
             if query.one(name) is not None:
                 raise InvalidQuery(name, "cannot be combined with presentationUID")
-    return rendering
+    return shown
 
 
-def _annotation(query: _Query) -> tuple[str, ...]:
+def _viewport(query: _Query) -> Viewport | None:
+    """One of the two is enough, and the aspect gives the other (section 9.5.2.5)."""
+    height, width = (query.positive(name, most=MAX_VIEWPORT) for name in ("rows", "columns"))
+    if height is None and width is None:
+        return None
+    return Viewport(width or MAX_VIEWPORT, height or MAX_VIEWPORT)
+
+
+def _annotations(query: _Query) -> frozenset[Annotation]:
     # the text names it annotation, the tables imageAnnotation
     for name in ("annotation", "imageAnnotation"):
         value = query.one(name)
         if value is None:
             continue
         words = value.split(",")
-        if not ANNOTATIONS.issuperset(words):
+        if not set(Annotation).issuperset(words):
             raise InvalidQuery(name, "must be patient, technique, or both")
-        return tuple(dict.fromkeys(words))
-    return ()
+        return frozenset(Annotation(word) for word in words)
+    return frozenset()
 
 
 def _region(numbers: list[float] | None) -> Region | None:

@@ -8,11 +8,12 @@ from starlette.responses import Response
 
 from bfr_dicomweb.dicom.encoding import ENCODERS
 from bfr_dicomweb.dicom.media_types import DICOM, Accept, Offer
-from bfr_dicomweb.dicomweb import representations, wado
+from bfr_dicomweb.dicomweb import rendered, renditions, representations, wado
+from bfr_dicomweb.dicomweb.renditions import Wanted
 from bfr_dicomweb.dicomweb.responses import not_modified, single_part
 from bfr_dicomweb.dicomweb.service import Service, base_uri_of, query_of, service_of
 from bfr_dicomweb.dicomweb.uri_parameters import UriRequest
-from bfr_dicomweb.errors import InvalidQuery, NotAcceptable, NotFound
+from bfr_dicomweb.errors import InvalidQuery, NotAcceptable
 from bfr_dicomweb.services import anonymizing, retrieve
 from bfr_dicomweb.services.content import Content
 
@@ -22,16 +23,13 @@ DEFAULT_ACCEPT: Final = "*/*"
 
 
 async def retrieve_instance(request: Request) -> Response:
-    """Retrieve DICOM Instance (9.4); for Retrieve Rendered Instance (9.5) only the checks."""
+    """Retrieve DICOM Instance (9.4) and Retrieve Rendered Instance (9.5)."""
     service = service_of(request)
     wanted = UriRequest.parse(query_of(request))
     stored = await retrieve.locate(service.archive, wanted.ref)
     if not _wants_dicom(request, wanted):
-        await _check_rendering(service, wanted, stored)
-        raise NotAcceptable(
-            "rendered representations are not made here; available: contentType=application/dicom"
-        )
-    if wanted.rendering.presentation is not None:
+        return await _rendered(request, service, wanted, stored)
+    if wanted.shown.presentation is not None:
         raise NotAcceptable("a presentation state is for rendered images, not application/dicom")
     offer = await _offer(service, wanted, stored)
     etag = wado.etag_of(
@@ -60,6 +58,31 @@ async def retrieve_instance(request: Request) -> Response:
         etag=etag,
         **headers,
     )
+
+
+async def _rendered(
+    request: Request, service: Service, wanted: UriRequest, stored: retrieve.StoredInstance
+) -> Response:
+    _check_frame_number(wanted, stored)
+    number = wanted.shown.frame_number
+    named = ", ".join(wanted.content_types)
+    header = ", ".join(request.headers.getlist("accept")) or DEFAULT_ACCEPT
+    rendition = await renditions.rendition_of(
+        service,
+        stored,
+        Wanted(
+            None if number is None else (number,),
+            wanted.shown.rendering,
+            is_alone=True,
+            is_linked=True,
+            charset=rendered.charset_of(request),
+            presentation=wanted.shown.presentation,
+        ),
+    )
+    # there are no multipart answers in this service
+    offers = [offer for offer in rendition.offers if not offer.multipart]
+    offer = Accept.parse(named or header).select(offers)
+    return await rendered.single(request, service, rendition, offer)
 
 
 def _query(wanted: UriRequest, offer: Offer) -> str:
@@ -108,19 +131,11 @@ async def _content(
     return await wado.file_content(service, stored, offer, whole_answer=True)
 
 
-async def _check_rendering(
-    service: Service, wanted: UriRequest, stored: retrieve.StoredInstance
-) -> None:
-    """What only the instance can tell is wrong with the parameters (section 9.5.2)."""
-    number = wanted.rendering.frame_number
+def _check_frame_number(wanted: UriRequest, stored: retrieve.StoredInstance) -> None:
+    """What only the instance can tell is wrong with it (section 9.5.2.1)."""
+    number = wanted.shown.frame_number
     if number is not None:
         if stored.number_of_frames < 2:
             raise InvalidQuery("frameNumber", "the instance has not several frames")
         if number > stored.number_of_frames:
             raise InvalidQuery("frameNumber", f"the instance has {stored.number_of_frames} frames")
-    presentation = wanted.rendering.presentation
-    if presentation is not None:
-        try:
-            await retrieve.locate(service.archive, presentation)
-        except NotFound:
-            raise InvalidQuery("presentationUID", "no such presentation state") from None

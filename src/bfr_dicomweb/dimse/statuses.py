@@ -102,6 +102,7 @@ DIMSE_STATUS: Final[dict[type[errors.ArchiveError], Statuses]] = {
     errors.InvalidDataset: _INVALID,
     errors.NotTheClaimant: replace(_INVALID, normalized=WRONG_TRANSACTION_UID),
     errors.WorkitemEnded: replace(_INVALID, normalized=MAY_NO_LONGER_BE_UPDATED),
+    errors.NoVolume: _INVALID,
     errors.InvalidObject: _INVALID_OBJECT,
     errors.UnidentifiableObject: _UNIDENTIFIABLE,
     errors.TargetMismatch: _UNIDENTIFIABLE,

@@ -32,6 +32,7 @@ HTTP_STATUS: Final[dict[type[errors.ArchiveError], int]] = {
     errors.InvalidDataset: 400,
     errors.NotTheClaimant: 400,
     errors.WorkitemEnded: 400,
+    errors.NoVolume: 400,
     errors.InvalidObject: 400,
     errors.UnidentifiableObject: 400,
     errors.TargetMismatch: 409,

@@ -446,6 +446,27 @@ async def bulk_table(conn: Connection, key: int) -> bytes:
     return b"" if found is None else bytes(found[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is known of an instance beside its thin row; `spans` of its first frames."""
+
+    document: bytes
+    bulk: bytes
+    spans: bytes
+
+
+async def contents(conn: Connection, stored: StoredInstance, frames: int) -> Contents | None:
+    """None: it has been deleted meanwhile."""
+    found = await row(
+        conn, "SELECT document, bulk FROM instance_document WHERE instance_id = ?1", (stored.key,)
+    )
+    if found is None:
+        return None
+    is_encapsulated = bool(stored.first_span)
+    located = await spans(conn, stored, 0, frames) if is_encapsulated and frames else b""
+    return Contents(bytes(found[0]), bytes(found[1]), located)
+
+
 async def spans(
     conn: Connection, stored: StoredInstance, frame_index: int, count: int = 1
 ) -> bytes:

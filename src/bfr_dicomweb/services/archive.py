@@ -11,6 +11,8 @@ from bfr_dicomweb.index import instances, kept_secrets
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.services.content import Reader
 from bfr_dicomweb.services.decoding import CACHE_BYTES, Decoder
+from bfr_dicomweb.services.rendering import CACHE_BYTES as RENDERED_BYTES
+from bfr_dicomweb.services.rendering import Renderer
 from bfr_dicomweb.services.store import Store
 
 
@@ -21,6 +23,7 @@ class Archive:
     store: Store
     reader: Reader
     decoder: Decoder
+    renderer: Renderer
 
     @classmethod
     async def open(
@@ -32,6 +35,7 @@ class Archive:
         max_object_bytes: int | None = None,
         max_frame_bytes: int = 1 << 30,
         frame_cache_bytes: int = CACHE_BYTES,
+        render_cache_bytes: int = RENDERED_BYTES,
     ) -> Self:
         """Open (and make, or bring up to date, what is missing) one archive.
 
@@ -45,7 +49,10 @@ class Archive:
         store = Store(index, blobs, max_object_bytes=max_object_bytes)
         await store.open()
         decoder = Decoder(max_frame_bytes=max_frame_bytes, cache_bytes=frame_cache_bytes)
-        return cls(index, blobs, store, Reader(blobs), decoder)
+        renderer = Renderer(
+            index, blobs, max_frame_bytes=max_frame_bytes, cache_bytes=render_cache_bytes
+        )
+        return cls(index, blobs, store, Reader(blobs), decoder, renderer)
 
     async def ping(self) -> None:
         """Raises Unavailable: the catalogue does not answer."""
@@ -67,6 +74,7 @@ class Archive:
         await self.store.close()
         self.reader.close()
         self.decoder.close()
+        self.renderer.close()
         await self.index.close()
 
 
