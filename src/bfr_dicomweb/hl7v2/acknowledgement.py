@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from bfr_dicomweb.errors import InvalidMessage
-from bfr_dicomweb.hl7v2.message import Header, Segment
+from bfr_dicomweb.hl7v2.message import Encoding, Header, Segment
 
 # HL7 table 0357, message error condition codes.
 ERROR_CONDITIONS: Final = {
@@ -88,7 +88,10 @@ def reversed_header(segment: Segment, name: str) -> list[str]:
 
 def copied(segment: Segment, field: int) -> str:
     """A field as it was sent, without what could break the framing of the answer."""
-    raw = segment.raw(field)
+    return _framed(segment.raw(field))
+
+
+def _framed(raw: str) -> str:
     return raw if raw.isprintable() else raw.translate(_CONTROL_CHARACTERS)
 
 
@@ -106,24 +109,36 @@ def new_control_id() -> str:
 
 
 def _msh(header: Header) -> str:
-    msh, encoding = header.msh, header.encoding
-    event = encoding.escaped(header.trigger)
+    sent = tuple([header.msh.raw(field) for field in _ANSWERED])
+    before, between, after = _around(sent, header.encoding, header.trigger, _release(header))
+    return f"{before}{timestamp()}{between}{new_control_id()}{after}"
+
+
+# The fields of MSH that an answer repeats.
+_ANSWERED: Final = (2, 3, 4, 5, 6, 11, 12, 18)
+
+
+@lru_cache(maxsize=256)
+def _around(
+    sent: tuple[str, ...], encoding: Encoding, trigger: str, release: tuple[int, int]
+) -> tuple[str, str, str]:
+    """An answer's MSH before its time, between that and its control id, and behind it."""
+    characters, *names, processing, version, charset = map(_framed, sent)
+    event = encoding.escaped(trigger)
     parts = ["ACK"]
     if event:
         parts.append(event)
-        if _release(header) >= (3, 1):
+        if release >= (3, 1):
             parts.append("ACK")
-    fields = [
-        *reversed_header(msh, "MSH"),
-        "",
-        (encoding.component or "^").join(parts),
-        new_control_id(),
-        copied(msh, 11) or "P",
-        copied(msh, 12) or _DEFAULT_VERSION,
-        *[""] * 5,
-        copied(msh, 18),
-    ]
-    return encoding.field.join(fields).rstrip(encoding.field)
+    separator = encoding.field
+    before = ["MSH", characters or "^~\\&", *names[2:], *names[:2], ""]
+    between = ["", "", (encoding.component or "^").join(parts), ""]
+    after = ["", processing or "P", version or _DEFAULT_VERSION, *[""] * 5, charset]
+    return (
+        separator.join(before),
+        separator.join(between),
+        separator.join(after).rstrip(separator),
+    )
 
 
 def _msa(header: Header, code: str, error: InvalidMessage | None) -> str:

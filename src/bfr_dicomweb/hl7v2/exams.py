@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from bfr_dicomweb.errors import InvalidMessage
 from bfr_dicomweb.hl7v2 import fields
@@ -157,6 +157,26 @@ def aliases(
     Raises:
         InvalidMessage: nothing names the exam.
     """
+    written = (of_orders, group.has_own_orc, *_written(group, sender.naming_fields))
+    return sender.said_before.once(written, lambda: _aliases(group, sender, of_orders))
+
+
+def _written(group: Group, names: Iterable[FieldName]) -> Iterator[object]:
+    """All that can be read from these fields, as it was sent."""
+    for name in names:
+        segments = group.segments.get(name.segment)
+        if not segments:
+            yield None
+        elif name.code:
+            yield tuple([fields.text(o, 5) for o in segments if fields.text(o, 3) == name.code])
+        else:
+            yield segments[0].encoding_of(name.number)
+            yield tuple([one.raw(name.number) for one in segments])
+
+
+def _aliases(
+    group: Group, sender: Sender, of_orders: frozenset[str]
+) -> tuple[tuple[Alias, ...], tuple[Notice, ...]]:
     issuers = sender.issuers
     accessions, notices = _accessions(group, sender)
     found = [Alias(AliasKind.ACCESSION, i.system or issuers.accession, i.value) for i in accessions]
@@ -283,32 +303,43 @@ def facts(
     authored: str = "",
     exam_start: str = "",
 ) -> Facts:
+    told = (
+        "facts",
+        occasion.zone,
+        *_written(group, occasion.sender.fact_fields),
+        *[one and one.fields for one in (group.first("IPC"), occasion.message.first("PV1"))],
+    )
+    lasting = occasion.sender.said_before.once(told, lambda: _lasting(group, occasion))
+    return Facts(
+        authored=authored, performing_unit=performing_unit, exam_start=exam_start, **lasting
+    )
+
+
+def _lasting(group: Group, occasion: Occasion) -> dict[str, Any]:
+    """The facts that each message repeats, by their names in `Facts`."""
     names = occasion.sender.fields
     orc, obr, ipc = group.first("ORC"), group.first("OBR"), group.first("IPC")
     visit = occasion.message.first("PV1")
-    return Facts(
-        authored=authored,
-        procedure=_procedure(group),
-        modality=_modality(_text(group, names["modality"])),
-        station_name=_text(group, names["station_name"]),
-        station_ae_title=_text(group, names["station_ae_title"]),
-        scheduled_start=_time(group, names["start"], occasion),
-        scheduled_end=_time(group, names["end"], occasion),
-        priority=_priority(group),
-        reason=fields.meaning(obr, 31) if obr is not None else "",
-        clinical_information=fields.meaning(obr, 13) if obr is not None else "",
-        requester=_requester(orc, obr),
-        requesting_unit=_requesting_unit(orc),
-        performing_unit=performing_unit,
-        status_reason=fields.meaning(orc, 16) if orc is not None else "",
-        exam_start=exam_start,
-        location=group.text("IPC", 8),
-        protocol=fields.coding(ipc, 6) if ipc is not None else None,
-        performing_physician=fields.interpreter(obr, 34) if obr is not None else None,
-        referrer=fields.person(visit, 8) if visit is not None else None,
-        admission=fields.entity(visit, 19) if visit is not None else None,
-        ward=fields.text(visit, 3) if visit is not None else "",
-    )
+    return {
+        "procedure": _procedure(group),
+        "modality": _modality(_text(group, names["modality"])),
+        "station_name": _text(group, names["station_name"]),
+        "station_ae_title": _text(group, names["station_ae_title"]),
+        "scheduled_start": _time(group, names["start"], occasion),
+        "scheduled_end": _time(group, names["end"], occasion),
+        "priority": _priority(group),
+        "reason": fields.meaning(obr, 31) if obr is not None else "",
+        "clinical_information": fields.meaning(obr, 13) if obr is not None else "",
+        "requester": _requester(orc, obr),
+        "requesting_unit": _requesting_unit(orc),
+        "status_reason": fields.meaning(orc, 16) if orc is not None else "",
+        "location": group.text("IPC", 8),
+        "protocol": fields.coding(ipc, 6) if ipc is not None else None,
+        "performing_physician": fields.interpreter(obr, 34) if obr is not None else None,
+        "referrer": fields.person(visit, 8) if visit is not None else None,
+        "admission": fields.entity(visit, 19) if visit is not None else None,
+        "ward": fields.text(visit, 3) if visit is not None else "",
+    }
 
 
 def _text(group: Group, names: Iterable[FieldName]) -> str:

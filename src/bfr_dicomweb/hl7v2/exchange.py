@@ -3,13 +3,13 @@
 Its tables and keys stand, with their meanings, in ``senders.example.toml`` (`EXAMPLE`).
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final, cast, get_args
+from typing import Any, Final, TypeVar, cast, get_args
 from zoneinfo import ZoneInfo
 
 from bfr_dicomweb.errors import InvalidMessage, InvalidRequest
@@ -27,6 +27,11 @@ FORMATS: Final = ("ORM^O01", "OMG^O19")
 CRITERIA: Final = get_args(Criterion)
 
 _NOTHING_PROMISED: Final = Delay()
+# Of each sender; about a kilobyte each.
+MOST_SAID_BEFORE: Final = 1024
+
+T = TypeVar("T")
+
 HOME: Final = ZoneInfo("Europe/Stockholm")
 PRODUCTION: Final = frozenset({"P"})
 _STANDARD_MAPPING: Final = StatusMapping()
@@ -43,6 +48,31 @@ class Issuers:
     patient: str = ""
 
 
+class SaidBefore:
+    """What equal parts of a sender's messages were read as.
+
+    An exam is told of again and again, with the same patient and the same numbers.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self) -> None:
+        self._read: dict[Hashable, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    def once(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What `read` gives, which depends on nothing but the key and the sender."""
+        found: T | None = self._read.get(key)
+        if found is None:
+            found = read()
+            if len(self._read) >= MOST_SAID_BEFORE:
+                self._read.clear()
+            self._read[key] = found
+        return found
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sender:
     """Attributes:
@@ -55,6 +85,7 @@ class Sender:
     silence_hours: After so many hours without a message something is wrong; 0: never.
     own_reports: It sends structured reports (SR) of its own, so that none are written for it.
     processing: MSH-11 that is taken.
+    said_before: For those who read its messages.
     """
 
     name: str
@@ -76,6 +107,17 @@ class Sender:
     processing: frozenset[str] = PRODUCTION
     is_known: bool = True
     own_reports: bool = False
+    said_before: SaidBefore = field(default_factory=SaidBefore, repr=False)
+
+    @property
+    def naming_fields(self) -> tuple[FieldName, ...]:
+        """All that an exam can be named in."""
+        return _naming_fields(self)
+
+    @property
+    def fact_fields(self) -> tuple[FieldName, ...]:
+        """What is told of an exam in them, IPC and PV1 does not change with its status."""
+        return _fact_fields(self)
 
     @property
     def performer_key(self) -> str:
@@ -91,6 +133,35 @@ class Sender:
             and _matches(self.facility, facility)
             and (not self.certificates or any(_matches(self.certificates, name) for name in names))
         )
+
+
+# What names an exam, of `field_names.DEFAULT_FIELDS`.
+_NAMING: Final = (
+    *("accession", "filler", "placer", "group"),
+    *("procedure_id", "step_id", "study_uid"),
+)
+
+
+# What else is told of an exam besides IPC and PV1: in fields that a sender can choose, and others.
+_TELLING: Final = ("modality", "station_name", "station_ae_title", "start", "end")
+_TOLD: Final = (
+    *(FieldName("ORC", number) for number in (7, 12, 16, 17, 21)),
+    *(FieldName("OBR", number) for number in (4, 5, 13, 16, 27, 31, 34, 44)),
+    FieldName("AIS", 3),
+    FieldName("TQ1", 9),
+)
+
+
+@lru_cache(maxsize=512)
+def _fact_fields(sender: Sender) -> tuple[FieldName, ...]:
+    chosen = (name for item in _TELLING for name in sender.fields[item])
+    # a field is compared as a whole
+    return tuple(dict.fromkeys(replace(name, component=1) for name in (*_TOLD, *chosen)))
+
+
+@lru_cache(maxsize=512)
+def _naming_fields(sender: Sender) -> tuple[FieldName, ...]:
+    return tuple(dict.fromkeys(name for item in _NAMING for name in sender.fields[item]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,11 @@ class Segment:
         self._encoding = encoding
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """As they were sent, the name of the segment first."""
+        return tuple(self._fields)
+
+    @property
     def last_field(self) -> int:
         return len(self._fields) - 1
 

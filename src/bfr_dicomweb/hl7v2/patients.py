@@ -42,8 +42,13 @@ def facts(occasion: Occasion) -> PatientFacts:
     pid = occasion.message.first("PID")
     if pid is None:
         raise InvalidMessage("there is no PID segment", code=100, segment="PID")
-    named = identifiers(pid, occasion)
-    return PatientFacts(named, _recorded(occasion), demographics(pid, occasion))
+    secret = _security(occasion)
+    named, described = occasion.sender.said_before.once(
+        # all that the two depend on
+        (pid.encoding_of(3), pid.fields, secret, occasion.zone),
+        lambda: (identifiers(pid, occasion), demographics(pid, occasion, secret)),
+    )
+    return PatientFacts(named, _recorded(occasion), described)
 
 
 def identifiers(pid: Segment, occasion: Occasion) -> tuple[Identifier, ...]:
@@ -71,7 +76,7 @@ def _precedence(identifier: Identifier) -> tuple[bool, bool]:
     return identifier.system not in NATIONAL, not identifier.system
 
 
-def demographics(pid: Segment, occasion: Occasion) -> Demographics:
+def demographics(pid: Segment, occasion: Occasion, security: str) -> Demographics:
     family, given = _name(pid)
     return Demographics(
         family=family,
@@ -80,7 +85,7 @@ def demographics(pid: Segment, occasion: Occasion) -> Demographics:
         gender=fields.gender(fields.text(pid, 8)),
         deceased=_deceased(pid, occasion),
         address=_address(pid),
-        security=_security(occasion),
+        security=security,
     )
 
 
