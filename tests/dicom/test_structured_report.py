@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -85,6 +84,15 @@ def test_a_concept_that_says_more_than_the_heading_stands_before_its_text() -> N
     allergies = code("1", "99X", "Allergies")
 
     assert told(text(FINDING, "Ua."), text(allergies, "None known")) == "Ua.\nAllergies: None known"
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning"), [("[hnsf'U]", "Hounsfield unit"), ("{pixels}", "pixels")]
+)
+def test_a_unit_that_ucum_writes_in_brackets_is_told_by_its_meaning(
+    value: str, meaning: str
+) -> None:
+    assert told(number(SIZE, -119, code(value, "UCUM", meaning))) == f"Nodule size: -119 {meaning}"
 
 
 def test_a_measurement_has_its_unit() -> None:

@@ -208,6 +208,26 @@ class StoredObject:
         turned = pixels.little_endian(words, unit // 8)
         return pixels.packed_frame(turned, first_bit - start, table.frame_bits)
 
+    def fragments(self, index: int) -> list[memoryview]:
+        """The fragments of an encapsulated frame; of a stream of gigabytes nothing is copied.
+
+        Raises:
+            UndecodablePixelData: there is no such frame, or they cannot be told apart.
+        """
+        if self.frames is None or self.frames.frame_bits:
+            raise UndecodablePixelData("the instance has no encapsulated pixel data")
+        try:
+            position, stop = self.frames.span(index)
+        except IndexError:
+            raise UndecodablePixelData("the frames of this instance cannot be told apart") from None
+        whole = memoryview(self._source)
+        found = []
+        while position + 8 <= stop:
+            length = int.from_bytes(whole[position + 4 : position + 8], "little")
+            found.append(whole[position + 8 : min(position + 8 + length, stop)])
+            position += 8 + length
+        return found
+
     def samples(self, index: int, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Samples:
         """The decoded samples of one frame.
 
@@ -244,7 +264,10 @@ class StoredObject:
         if described.transfer_syntax.codec is not Codec.NATIVE:
             frame = pixels.decode_frame(frame, described)
         unsigned = np.dtype(f"<u{max(1, described.bits_allocated // 8)}")
-        whole = np.frombuffer(frame, unsigned).reshape(described.rows, described.columns, -1)
+        try:
+            whole = np.frombuffer(frame, unsigned).reshape(described.rows, described.columns, -1)
+        except ValueError:
+            raise UndecodablePixelData("the frame has another size than described") from None
         return whole[:, :, 0]
 
     def _as_array(self, native: bytes, described: PixelDescription) -> Samples:
@@ -264,8 +287,17 @@ class StoredObject:
         unused = described.bits_allocated - described.bits_stored
         if unused and described.transfer_syntax.codec is Codec.NATIVE:
             # numpy shifts signed numbers arithmetically, which extends the sign
-            samples = np.right_shift(np.left_shift(samples, unused), unused)
+            above = described.bits_allocated - 1 - self._high_bit(described)
+            samples = np.right_shift(np.left_shift(samples, above), unused)
         return samples
+
+    def _high_bit(self, described: PixelDescription) -> int:
+        """Where it is senseless, the highest of the bits stored."""
+        found = (self.attributes.get("00280102", {}).get("Value") or [None])[0]
+        usual = described.bits_stored - 1
+        if isinstance(found, int) and usual <= found < described.bits_allocated:
+            return found
+        return usual
 
     def all_samples(self) -> Iterator[Samples]:
         return (self.samples(index) for index in range(self.number_of_frames))
