@@ -1,4 +1,4 @@
-"""The query of rendered resources (PS3.18 section 8.3.5); ids are those of the conformance cases."""
+"""The query of rendered resources (PS3.18 section 8.3.5), by ids of the conformance cases."""
 
 import contextlib
 

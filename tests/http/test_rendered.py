@@ -13,8 +13,10 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import BasicTextSRStorage, EnhancedMRImageStorage
 
+import presentation_objects
 from objects import a_cine, a_dataset, uid, written
 from retrieved import jpeg, parts_of, raw_parts
+from stored_images import a_ramp
 
 Store = Callable[..., httpx2.Response]
 Ask = Callable[..., httpx2.Response]
@@ -394,6 +396,82 @@ class TestFrames:
     @pytest.mark.parametrize("number", ["4", "1,4"])
     def test_a_frame_that_is_not_there_is_404(self, ask: Ask, frames: Dataset, number: str) -> None:
         assert ask(SEVERAL_JPEG, f"{path_of(frames)}/frames/{number}").status_code == 404
+
+
+class TestPresentationStates:
+    """F6"""
+
+    @pytest.fixture
+    def image(self) -> Dataset:
+        return presentation_objects.a_slice(a_ramp(16, 16))
+
+    @pytest.fixture
+    def state(self, ask: Ask, store: Store, image: Dataset) -> Dataset:
+        state = presentation_objects.a_state(
+            image,
+            SoftcopyVOILUTSequence=[presentation_objects.a_window(100, 2, image)],
+            StudyInstanceUID=image.StudyInstanceUID,
+        )
+        store([written(image), written(state)])
+        return state
+
+    def test_the_image_is_shown_as_it_says(self, ask: Ask, image: Dataset, state: Dataset) -> None:
+        """REN-31"""
+        shown = pixels_of(ask(PNG, path_of(state)))
+
+        assert shown.shape == image.pixel_array.shape
+        assert (shown[image.pixel_array < 98] == 0).all()
+        assert (shown[image.pixel_array > 101] == 255).all()
+
+    @pytest.mark.parametrize(
+        "query",
+        [{"window": "1,2,linear"}, {"viewport": "10,10,0,0,5,5"}],
+        ids=["REN-32", "REN-33"],
+    )
+    def test_it_takes_neither_window_nor_region(
+        self, ask: Ask, state: Dataset, query: dict[str, str]
+    ) -> None:
+        assert ask(JPEG, path_of(state), **query).status_code == 400
+
+    def test_without_its_image_there_is_nothing_to_show(
+        self, ask: Ask, store: Store, image: Dataset
+    ) -> None:
+        alone = presentation_objects.a_state(image)
+        store([written(alone)])
+
+        response = ask(JPEG, path_of(alone))
+
+        assert response.status_code == 404
+        assert "not stored" in response.text
+
+    def test_images_that_are_not_here_are_said_to_be_left_out(
+        self, ask: Ask, store: Store, image: Dataset
+    ) -> None:
+        other = presentation_objects.a_slice(a_ramp(16, 16))
+        state = presentation_objects.a_state(image, other)
+        store([written(image), written(state)])
+
+        response = ask(SEVERAL_JPEG, path_of(state))
+
+        assert response.status_code == 206
+        assert "1 of the referenced images cannot be shown" in response.headers["Warning"]
+
+    def test_the_uri_service_applies_one_to_an_image(
+        self, client: httpx2.Client, ask: Ask, image: Dataset, state: Dataset
+    ) -> None:
+        """URI-25 without its contradiction"""
+        query = {
+            "requestType": "WADO",
+            "studyUID": image.StudyInstanceUID,
+            "seriesUID": image.SeriesInstanceUID,
+            "objectUID": image.SOPInstanceUID,
+            "presentationSeriesUID": state.SeriesInstanceUID,
+            "presentationUID": state.SOPInstanceUID,
+            "contentType": PNG,
+        }
+        shown = client.get("/wado", params=query, headers={"Accept": "*/*"})
+
+        assert shown.content == ask(PNG, path_of(state)).content
 
 
 class TestText:

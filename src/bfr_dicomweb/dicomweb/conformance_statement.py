@@ -46,6 +46,7 @@ from bfr_dicomweb.dicomweb import (
     commitment_statement,
     multipart,
     non_patient_statement,
+    rendering_parameters,
     representations,
     stow,
     uri_statement,
@@ -58,6 +59,7 @@ from bfr_dicomweb.dicomweb.worklist_statement import table
 from bfr_dicomweb.errors import ArchiveError, InvalidQuery
 from bfr_dicomweb.http import border
 from bfr_dicomweb.refs import Level
+from bfr_dicomweb.rendering import thumbnails
 from bfr_dicomweb.services import retrieve, store
 
 FILE: Final = Path("conformance/STATEMENT.md")
@@ -150,7 +152,6 @@ CONDITIONS: Final = {
 
 ABSENT: Final = (
     ("Retrieve Rendered (…/rendered), all rendered media types", "10.4.1.1.3", "mandatory"),
-    ("Retrieve Thumbnail (…/thumbnail)", "10.4.1.1.4", "optional"),
     ("Retrieve Rendered MPR and 3D", "10.4.1.1.7, 10.4.1.1.8", "optional"),
     ("Repository query keys (Prior Record Key, Maximum Number of Records)", "10.6.1.2.4", "opt."),
     ("Retrieve Rendered Instance of the URI Service", "9.5", "mandatory"),
@@ -233,6 +234,20 @@ RETRIEVE: Final = """\
   (0042,0012) names, and as application/octet-stream.
 - Entity tags are strong; If-None-Match is heeded. Range and If-Range work on single parts of
   known size, which metadata of up to {whole} instances is."""
+
+THUMBNAILS: Final = """\
+- A thumbnail is one picture, at every level, of the frame in the middle of the instance in the
+  middle of the series; of a study, of its largest series of images, or else of what comes next
+  to images. Of a frame list it is the one in its middle.
+- Without viewport it has at most {default} pixels a side and is not enlarged; with it it fills the
+  viewport, from 1 to {most} pixels a side. Larger viewports, up to {viewport}, get that.
+- Nothing is written upon it: no annotations, no overlays. Where Burned In Annotation (0028,0301)
+  or Recognizable Visual Features (0028,0302) is YES, it is made of {withheld} x {withheld} pixels,
+  in which no letter is left, and marked. Images of ultrasound and secondary capture that say
+  nothing of it are made of {coarse} pixels a side at most, and of a sixth of their own.
+- Reports, documents, waveforms, presentation states, key objects, segmentations, objects of
+  radiotherapy, raw data, and what else has no picture, have icons; so have images that cannot
+  be decoded."""
 
 STORE: Final = """\
 - Payload: multipart/related with parts of application/dicom, or one application/dicom object; or
@@ -507,9 +522,17 @@ def _transcoding() -> str:
 
 
 def _retrieve() -> str:
-    return RETRIEVE.format(
+    retrieve = RETRIEVE.format(
         inline=part10.INLINE_BYTES, value=part10.VALUE_BYTES, whole=wado.WHOLE_METADATA
     )
+    small = THUMBNAILS.format(
+        default=thumbnails.DEFAULT_SIDE,
+        most=thumbnails.MAX_SIDE,
+        viewport=rendering_parameters.MAX_VIEWPORT,
+        withheld=thumbnails.WITHHELD_SIDE,
+        coarse=thumbnails.COARSE_SIDE,
+    )
+    return f"{retrieve}\n{small}"
 
 
 def _bulk_media_types() -> str:

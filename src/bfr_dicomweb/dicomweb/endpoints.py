@@ -36,14 +36,17 @@ from bfr_dicomweb.dicomweb import (
     non_patient,
     qido,
     rendered,
+    rendered_volumes,
     renditions,
     stow,
+    thumbnails,
     ups,
     wado,
     wado_uri,
     zip_payload,
 )
 from bfr_dicomweb.errors import NotAllowed
+from bfr_dicomweb.rendering import video
 
 Handler = Callable[[Request], Awaitable[Response]]
 ROOT: Final = "/dicomweb"
@@ -220,6 +223,54 @@ def _rendered(path: str, what: str) -> Endpoint:
     return replace(shown, query=RENDERING)
 
 
+# PS3.18 section 8.3.5.3
+VOLUME: Final = (
+    *RENDERING,
+    Param("volumeinputreference", meaning="uid or uid,frame: an instance of the volume."),
+    Param(
+        "renderingmethod",
+        meaning="What becomes of the voxels behind each other; volume_rendered is of 3D.",
+        values=("volume_rendered", "maximum_ip", "minimum_ip", "average_ip"),
+    ),
+    Param(
+        "orientation",
+        meaning="Side that is looked at; not with a viewpoint.",
+        values=("a", "p", "r", "l", "h", "f"),
+    ),
+    Param("viewpointposition", meaning="x,y,z of the camera in mm."),
+    Param("viewpointlookat", meaning="x,y,z of the point that it looks at."),
+    Param("viewpointup", meaning="x,y,z of the direction that is up."),
+    Param("mprslab", meaning="Thickness in mm; renderedmpr alone."),
+    Param("swivelrange", meaning="Degrees around the volume; rendered3d alone."),
+    Param("volumetriccurvepoint", meaning="x,y,z, several of them; renderedmpr alone."),
+    Param("animationstepsize", "integer", "Degrees or mm between pictures."),
+    Param("animationrate", "integer", "Pictures a second."),
+    Param("renderedvolumetricmetadata", meaning="The parameters alone.", values=("yes",)),
+)
+
+
+def _volume(path: str, what: str, name: str) -> Endpoint:
+    is_mpr = name.lower() == "renderedmpr"
+    handler = RETRIEVE_MPR if is_mpr else RETRIEVE_3D
+    told = "Planes through a volume" if is_mpr else "Views of a volume"
+    shown = _retrieve(
+        f"{path}/{name}", handler, f"{told} of {what}", *PICTURES, DICOM_JSON, DICOM_XML
+    )
+    return replace(shown, query=VOLUME, section="10.4.1.1.7" if is_mpr else "10.4.1.1.8")
+
+
+RETRIEVE_MPR: Final = rendered_volumes.retrieve_volume(mpr=True)
+RETRIEVE_3D: Final = rendered_volumes.retrieve_volume(mpr=False)
+# As the templates of the Standard and as its examples print them.
+VOLUME_RESOURCES: Final = ("renderedmpr", "renderedMPR", "rendered3d", "rendered3D")
+
+
+def _thumbnail(path: str, what: str) -> Endpoint:
+    handler = thumbnails.retrieve_thumbnail
+    small = _retrieve(path, handler, f"{what} as one small picture", *renditions.STILL)
+    return replace(small, query=(ACCEPT, VIEWPORT))
+
+
 def _delete(path: str, what: str) -> Endpoint:
     """No transaction of the Standard."""
     return Endpoint(
@@ -333,8 +384,10 @@ def _non_patient(category: Category) -> tuple[Endpoint, ...]:
 
 METADATA: Final = (DICOM_JSON, MULTIPART_XML)
 BULK: Final = (MULTIPART_BULK, OCTET_STREAM, capabilities.COMPRESSED)
+PICTURES: Final = (*renditions.STILL, f'multipart/related; type="{JPEG}"')
 RENDERED_TYPES: Final = (
     *renditions.STILL,
+    *video.FORMS,
     *renditions.DOCUMENTS,
     f'multipart/related; type="{JPEG}"',
 )
@@ -414,6 +467,25 @@ ENDPOINTS: Final = (
             (INSTANCE, "An instance"),
             (SERIES, "Instances of a series"),
             (STUDY, "Instances of a study"),
+        )
+    ),
+    *(
+        _volume(target, what, name)
+        for target, what in (
+            (f"{INSTANCE}/frames/{{frames}}", "frames"),
+            (INSTANCE, "an instance"),
+            (SERIES, "a series"),
+            (STUDY, "a study"),
+        )
+        for name in VOLUME_RESOURCES
+    ),
+    *(
+        _thumbnail(f"{target}/thumbnail", what)
+        for target, what in (
+            (f"{INSTANCE}/frames/{{frames}}", "A frame"),
+            (INSTANCE, "An instance"),
+            (SERIES, "A series"),
+            (STUDY, "A study"),
         )
     ),
     Endpoint(

@@ -37,7 +37,7 @@ from bfr_dicomweb.dicomweb.service import (
 from bfr_dicomweb.errors import InvalidQuery, InvalidRequest, NotAcceptable
 from bfr_dicomweb.refs import Level
 from bfr_dicomweb.rendering.image_encoding import IMAGE_TYPES
-from bfr_dicomweb.rendering.parameters import IccProfile
+from bfr_dicomweb.rendering.parameters import IccProfile, Rendering
 from bfr_dicomweb.rendering.report_encoding import known_charset
 from bfr_dicomweb.services import retrieve
 from bfr_dicomweb.services.content import Content, Made
@@ -142,9 +142,7 @@ def _etag(chosen: Sequence[tuple[Rendition, Offer]]) -> str:
         "rendered",
         RENDERERS,
         wanted.frame_numbers,
-        # a set has no order that all processes share
-        replace(wanted.rendering, annotations=frozenset()),
-        sorted(wanted.rendering.annotations),
+        distinct(wanted.rendering),
         wanted.charset,
         wanted.presentation,
         *((one.stored.change, one.stored.digest.hex(), one.state, offer) for one, offer in chosen),
@@ -172,6 +170,11 @@ async def _chosen(
     return chosen
 
 
+def distinct(rendering: Rendering) -> tuple[object, ...]:
+    """For an entity tag: the text of a set has no order that all processes share."""
+    return replace(rendering, annotations=frozenset()), sorted(rendering.annotations)
+
+
 def _require_profile(offer: Offer, wanted: Wanted) -> None:
     """
     Raises:
@@ -189,7 +192,7 @@ def _parts(one: Rendition, offer: Offer, base: str) -> list[Part]:
         Part(
             _content_type(offer, one.wanted),
             base + one.stored.ref.path + shown.path,
-            Content((shown.piece,)),
+            shown.content,
         )
         for shown in one.shown(offer)
     ]
@@ -231,7 +234,6 @@ def _by_weight(text: str) -> list[str]:
 
 
 async def _begun(service: Service, part: Part) -> Part:
-    (piece,) = part.content.pieces
-    if not isinstance(piece, Made):
+    if not isinstance(part.content.pieces[0], Made):
         return part
-    return replace(part, content=Content((await service.archive.reader.bytes_of(piece),)))
+    return replace(part, content=Content((await service.archive.reader.whole(part.content),)))

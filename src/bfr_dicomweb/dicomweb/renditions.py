@@ -13,12 +13,12 @@ from bfr_dicomweb.dicomweb import rendering_parameters
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.errors import InvalidQuery, NotAcceptable, NotFound
 from bfr_dicomweb.refs import Ref
-from bfr_dicomweb.rendering import document_rendering
+from bfr_dicomweb.rendering import cine, document_rendering, elements, video
 from bfr_dicomweb.rendering.image_encoding import IMAGE_TYPES
 from bfr_dicomweb.rendering.kinds import Kind, kind_of
 from bfr_dicomweb.rendering.parameters import Rendering
 from bfr_dicomweb.services import retrieve
-from bfr_dicomweb.services.content import Made, Piece
+from bfr_dicomweb.services.content import Content, Made
 from bfr_dicomweb.services.rendering import Showing, require_frames
 from bfr_dicomweb.services.retrieve import StoredInstance
 
@@ -30,7 +30,7 @@ DOCUMENTS: Final = (
     *("image/svg+xml", "model/stl", "model/obj", "model/mtl"),
 )
 # All frames in one.
-MOVING: Final = tuple(name for name, row in IMAGE_TYPES.items() if row.is_animated)
+MOVING: Final = (*(name for name, row in IMAGE_TYPES.items() if row.is_animated), cine.MP4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Shown:
     """One item of an answer: the path below the instance that names it, and its bytes."""
 
     path: str
-    piece: Piece
+    content: Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +101,104 @@ async def _image(service: Service, stored: StoredInstance, wanted: Wanted) -> Re
     numbers = wanted.frame_numbers or tuple(range(1, stored.number_of_frames + 1))
     require_frames(stored, numbers)
     renderer = service.archive.renderer
-    is_whole = wanted.frame_numbers is None and len(numbers) > 1
+    path = frames_path(wanted.frame_numbers)
+
+    def frame(number: int, media_type: str) -> Shown:
+        make = partial(renderer.frame, stored, number, media_type, wanted.rendering)
+        own_path = frames_path((number,) if stored.number_of_frames > 1 else None)
+        return Shown(own_path, made(make))
 
     def shown(offer: Offer) -> list[Shown]:
-        if offer.multipart or not is_whole:
-            return [
-                Shown(
-                    f"/frames/{number}/rendered" if stored.number_of_frames > 1 else "/rendered",
-                    Made(
-                        None,
-                        partial(renderer.frame, stored, number, offer.media_type, wanted.rendering),
-                    ),
-                )
-                for number in numbers
-            ]
-        make: Callable[[], Awaitable[bytes]]
-        if offer.media_type in MOVING:
-            make = partial(renderer.animation, stored, offer.media_type, wanted.rendering)
-            return [Shown("/rendered", Made(None, make))]
-        number = representative_frame(stored)
-        make = partial(renderer.frame, stored, number, offer.media_type, wanted.rendering)
-        return [Shown(f"/frames/{number}/rendered", Made(None, make))]
+        media_type = offer.media_type
+        if offer.multipart or len(numbers) == 1:
+            return [frame(number, media_type) for number in numbers]
+        if media_type in MOVING:
+            make = partial(renderer.animation, stored, numbers, media_type, wanted.rendering)
+            return [Shown(path, made(make))]
+        return [frame(representative_frame(stored), media_type)]
 
     offers = _image_offers(
         is_alone=wanted.is_alone,
         is_one=len(numbers) == 1,
-        is_whole=is_whole,
-        is_linked=wanted.is_linked,
+        is_moving=len(numbers) > 1,
+        is_linked=wanted.is_linked and wanted.frame_numbers is None,
     )
     return Rendition(stored, wanted, offers, shown)
+
+
+def frames_path(numbers: tuple[int, ...] | None) -> str:
+    """Below the instance; None: that of all of it."""
+    return "/rendered" if numbers is None else f"/frames/{','.join(map(str, numbers))}/rendered"
+
+
+def made(make: Callable[[], Awaitable[bytes]]) -> Content:
+    return Content((Made(None, make),))
+
+
+async def _video(service: Service, stored: StoredInstance, wanted: Wanted) -> Rendition:
+    """As it is where that can be played, or else put into an MP4 file, or encoded anew."""
+    attributes = await retrieve.attributes(service.archive, stored)
+    count = elements.integer(attributes, "NumberOfFrames") or 1
+    if wanted.frame_numbers is not None:
+        return _video_frames(service, stored, wanted, wanted.frame_numbers, count)
+    (content,) = await retrieve.frame_contents(service.archive, stored, [1])
+    head = await service.archive.reader.whole(content.cut(0, video.HEAD_BYTES))
+    forms = video.forms_of(stored.transfer_syntax_uid, video.file_format_of(head))
+    renderer = service.archive.renderer
+
+    def shown(offer: Offer) -> list[Shown]:
+        media_type = offer.media_type
+        if media_type in STILL:
+            return [_video_frame(service, stored, wanted, (count + 1) // 2, count, media_type)]
+        if forms[media_type] and video.is_as_stored(wanted.rendering):
+            return [Shown("/rendered", content)]
+        make = partial(renderer.video, stored, media_type, wanted.rendering)
+        return [Shown("/rendered", made(make))]
+
+    default = video.default_of(forms)
+    offers = [
+        Offer(name, multipart=is_multipart, is_default=name == default)
+        for is_multipart in ((False, True) if wanted.is_alone else (True,))
+        for name in forms
+    ]
+    if wanted.is_alone:
+        offers += [Offer(name) for name in STILL]
+    return Rendition(stored, wanted, tuple(offers), shown)
+
+
+def _video_frames(
+    service: Service,
+    stored: StoredInstance,
+    wanted: Wanted,
+    numbers: tuple[int, ...],
+    count: int,
+) -> Rendition:
+    if max(numbers) > count:
+        raise NotFound(f"there is no frame {max(numbers)}: the instance has {count}")
+
+    def shown(offer: Offer) -> list[Shown]:
+        return [
+            _video_frame(service, stored, wanted, number, count, offer.media_type)
+            for number in numbers
+        ]
+
+    offers = _image_offers(
+        is_alone=wanted.is_alone, is_one=len(numbers) == 1, is_moving=False, is_linked=False
+    )
+    return Rendition(stored, wanted, offers, shown)
+
+
+def _video_frame(
+    service: Service,
+    stored: StoredInstance,
+    wanted: Wanted,
+    number: int,
+    count: int,
+    media_type: str,
+) -> Shown:
+    renderer = service.archive.renderer
+    make = partial(renderer.video_frame, stored, number, count, media_type, wanted.rendering)
+    return Shown(frames_path((number,)), made(make))
 
 
 def representative_frame(stored: StoredInstance) -> int:
@@ -139,24 +208,22 @@ def representative_frame(stored: StoredInstance) -> int:
 
 @lru_cache(maxsize=64)
 def _image_offers(
-    *, is_alone: bool, is_one: bool, is_whole: bool, is_linked: bool
+    *, is_alone: bool, is_one: bool, is_moving: bool, is_linked: bool
 ) -> tuple[Offer, ...]:
     """
     Args:
         is_alone: A single part can answer, if it is one picture or a moving one.
         is_one: It is one picture.
-        is_whole: It is all frames of several.
+        is_moving: It is several frames, which can be shown one after the other.
+        is_linked: Of several, one may stand for all.
     """
-    offers = [
-        Offer(name, multipart=True, is_default=name == JPEG)
-        for name in STILL
-    ]
+    offers = [Offer(name, multipart=True, is_default=name == JPEG) for name in STILL]
     if is_alone and is_one:
         single = [Offer(offer.media_type, is_default=offer.is_default) for offer in offers]
         return (*single, *offers)
-    if is_alone and is_whole:
+    if is_alone and is_moving:
         # a still picture is named by links alone: of a header it would hide the other frames
-        names = STILL if is_linked else MOVING
+        names = (*STILL, cine.MP4) if is_linked else MOVING
         offers += [Offer(name) for name in names]
     return tuple(offers)
 
@@ -177,7 +244,7 @@ async def _document(service: Service, stored: StoredInstance, wanted: Wanted) ->
 
     def shown(offer: Offer) -> list[Shown]:
         make = partial(renderer.document, stored, offer.media_type, wanted.charset)
-        return [Shown("/rendered", Made(None, make))]
+        return [Shown("/rendered", made(make))]
 
     return Rendition(stored, wanted, tuple(offers), shown)
 
@@ -222,10 +289,7 @@ def _of_showing(
         return [
             Shown(
                 "/rendered",
-                Made(
-                    None,
-                    partial(renderer.target, showing, target, offer.media_type, wanted.rendering),
-                ),
+                made(partial(renderer.target, showing, target, offer.media_type, wanted.rendering)),
             )
             for target in picked
         ]
@@ -233,7 +297,7 @@ def _of_showing(
     offers = _image_offers(
         is_alone=wanted.is_alone,
         is_one=is_one or wanted.is_linked,
-        is_whole=False,
+        is_moving=False,
         is_linked=wanted.is_linked,
     )
     state = tuple((one.change, one.digest.hex()) for one in showing.images)
@@ -242,4 +306,9 @@ def _of_showing(
 
 _RENDITIONS: Final[
     dict[Kind, Callable[[Service, StoredInstance, Wanted], Awaitable[Rendition]]]
-] = {Kind.IMAGE: _image, Kind.DOCUMENT: _document, Kind.REFERRING: _referring}
+] = {
+    Kind.IMAGE: _image,
+    Kind.VIDEO: _video,
+    Kind.DOCUMENT: _document,
+    Kind.REFERRING: _referring,
+}

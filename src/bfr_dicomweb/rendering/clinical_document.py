@@ -34,6 +34,7 @@ from bfr_dicomweb.rendering.report_encoding import showable
 from bfr_dicomweb.rendering.report_values import date
 
 MAX_BYTES: Final = 16 << 20
+MAX_ELEMENTS: Final = 200_000
 _DEPTH: Final = 60
 _MAX_SPAN: Final = 100
 _HL7: Final = "{urn:hl7-org:v3}"
@@ -76,6 +77,8 @@ def _parsed(content: bytes) -> Element:
         raise NotAcceptable(f"the clinical document cannot be shown: {error}") from None
     if root.tag != _HL7 + "ClinicalDocument":
         raise NotAcceptable("the document is no HL7 clinical document")
+    if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
+        raise NotAcceptable(f"clinical documents of over {MAX_ELEMENTS} elements are not shown")
     return root
 
 
@@ -282,7 +285,7 @@ class _Narrator:
         if name == "footnoteRef":
             return f" [{element.get('IDREF', '')}] ", ""
         if name == "renderMultiMedia":
-            return f" [{self._medium(element)}: ", "] "
+            return f" [{self._medium(element)}] ", ""
         href = element.get("href", "")
         if name == "linkHtml" and href and not href.startswith("#") and href != element.text:
             return "", f" <{href}> "
@@ -300,6 +303,7 @@ class _Narrator:
 
 # Stands for a new line until spaces have been joined; XML cannot hold it.
 _BREAK: Final = "\0"
+_BREAKS: Final = re.compile(f" ?{_BREAK}[ {_BREAK}]*")
 
 
 def _style(element: Element, name: str) -> Style | None:
@@ -317,25 +321,28 @@ def _paragraph(spans: list[Span]) -> Iterator[Block]:
 
 def _tidy(spans: list[Span]) -> Words:
     """Spaces joined as in HTML, none at either end of a line; neighbours of one style joined."""
-    tidy: list[Span] = []
+    tidy: list[tuple[Style, list[str]]] = []
     end = "\n"
     for span in spans:
         said = _SPACES.sub(" ", span.text)
-        said = showable(re.sub(f" ?{_BREAK}[ {_BREAK}]*", "\n", said))
+        said = showable(_BREAKS.sub("\n", said))
         if end in (" ", "\n"):
             said = said.lstrip(" \n" if end == "\n" else " ")
         if not said:
             continue
+        if said[0] == "\n" and tidy:
+            tidy[-1][1][-1] = tidy[-1][1][-1].rstrip(" ")
         end = said[-1]
-        if tidy and tidy[-1].style == span.style:
-            tidy[-1] = Span(tidy[-1].text + said, span.style)
+        if tidy and tidy[-1][0] == span.style:
+            tidy[-1][1].append(said)
         else:
-            tidy.append(Span(said, span.style))
-    while tidy and not tidy[-1].text.rstrip():
-        tidy.pop()
-    if tidy:
-        tidy[-1] = Span(tidy[-1].text.rstrip(), tidy[-1].style)
-    return tuple(tidy)
+            tidy.append((span.style, [said]))
+    words = [Span("".join(parts), style) for style, parts in tidy]
+    while words and not words[-1].text.rstrip():
+        words.pop()
+    if words:
+        words[-1] = Span(words[-1].text.rstrip(), words[-1].style)
+    return tuple(words)
 
 
 def _rows(table: Element) -> Iterator[Element]:

@@ -260,7 +260,7 @@ def _transformed(picture: Picture, source: bytes, target: bytes) -> Pixels:
         source = profile(IccProfile.SRGB)
     try:
         transform = _transform(source, target)
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):
         transform = _transform(profile(IccProfile.SRGB), target)
     converted = ImageCms.applyTransform(image, transform)
     return np.asarray(image if converted is None else converted)

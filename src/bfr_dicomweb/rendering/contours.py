@@ -8,16 +8,13 @@ import numpy.typing as npt
 
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.errors import TooLarge
-from bfr_dicomweb.rendering import frame_rendering, viewport
-from bfr_dicomweb.rendering.annotation import annotate
-from bfr_dicomweb.rendering.appearance import appearance_of
-from bfr_dicomweb.rendering.color import with_profile
+from bfr_dicomweb.rendering.backdrop import Backdrop
 from bfr_dicomweb.rendering.elements import Attributes, element, items, numbers, text
 from bfr_dicomweb.rendering.graphics import Drawing, Rgb, Stroke, stroke_width
 from bfr_dicomweb.rendering.legend import Entry, draw_legend
 from bfr_dicomweb.rendering.parameters import Rendering
 from bfr_dicomweb.rendering.picture import Picture
-from bfr_dicomweb.rendering.planes import Plane, planes_of
+from bfr_dicomweb.rendering.planes import Plane, PlaneIndex, planes_of
 from bfr_dicomweb.rendering.references import (
     Images,
     LeftOut,
@@ -29,7 +26,6 @@ from bfr_dicomweb.rendering.references import (
     reference_of,
 )
 from bfr_dicomweb.rendering.segmentations import color_at
-from bfr_dicomweb.rendering.viewport import Part
 
 Points = npt.NDArray[np.float64]
 
@@ -38,6 +34,8 @@ STRUCTURE_SET: Final = "1.2.840.10008.5.1.4.1.1.481.3"
 # Of all contours of an object, and of the text of one.
 MAX_POINTS: Final = 5_000_000
 _MAX_TEXT: Final = 1 << 24
+# Points of a contour that are looked at to find its slice.
+_PROBES: Final = 64
 _CLOSED: Final = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 
 
@@ -75,7 +73,7 @@ def references_of(stored: StoredObject) -> tuple[Reference, ...]:
 
 
 def _images_of_set(attributes: Attributes) -> dict[str, Reference]:
-    found = {}
+    found: dict[str, Reference] = {}
     own_study = text(attributes, "StudyInstanceUID")
     for frame_of_reference in items(attributes, "ReferencedFrameOfReferenceSequence"):
         for study in items(frame_of_reference, "RTReferencedStudySequence"):
@@ -141,6 +139,12 @@ class StructureSet:
     def __init__(self, stored: StoredObject, images: Images) -> None:
         self._images = images
         self._planes = {uid: planes_of(image) for uid, image in images.items()}
+        self._slices = PlaneIndex(
+            (Target(uid, frame + 1), plane)
+            for uid, planes in self._planes.items()
+            for frame, plane in enumerate(planes)
+            if images[uid].number_of_frames
+        )
         self._contours: dict[Target, list[Contour]] = {}
         references = references_of(stored)
         _found, missing = find(references, images)
@@ -155,41 +159,34 @@ class StructureSet:
         )
 
     def _targets_of(self, contour: Contour) -> list[Target]:
-        if contour.images:
-            found, _missing = find(contour.images, self._images)
-            if len(found) > 1:  # a multi-frame image, of which no frame is named
-                lying = [target for target in found if self._lies_in(contour, target)]
-                found = tuple(lying) or found
-            return [target for target in found if self._plane(target) is not None]
-        every = find(tuple(Reference(uid) for uid in self._images), self._images)[0]
-        return [target for target in every if self._lies_in(contour, target)]
+        step = max(1, len(contour.points) // _PROBES)
+        if not contour.images:
+            return self._slices.containing(contour.points[::step])
+        found = [
+            target
+            for target in find(contour.images, self._images)[0]
+            if self._plane(target) is not None
+        ]
+        if len(found) > 1:  # a multi-frame image, of which no frame is named
+            lying = set(self._slices.containing(contour.points[::step]))
+            return [target for target in found if target in lying] or found
+        return found
 
     def _plane(self, target: Target) -> Plane | None:
         return self._planes[target.sop_instance_uid][target.frame_number - 1]
 
-    def _lies_in(self, contour: Contour, target: Target) -> bool:
-        plane = self._plane(target)
-        if plane is None:
-            return False
-        return float(np.abs(plane.distances(contour.points)).max()) <= plane.thickness / 2
-
     def picture(self, target: Target, rendering: Rendering) -> Picture:
-        image, index = self._images[target.sop_instance_uid], target.frame_number - 1
-        seen = appearance_of(image, index)
-        samples = image.samples(index)
-        window = rendering.window or frame_rendering.chosen_window(samples, seen)
-        base = frame_rendering.of_samples(image, samples, seen, window)
-        placed = viewport.place(base, rendering, pixel_aspect=seen.pixel_aspect)
-        part = viewport.part_of(base.columns, base.rows, rendering)
-        drawing, plane = Drawing(placed), self._plane(target)
+        image = self._images[target.sop_instance_uid]
+        backdrop = Backdrop.of_frame(image, target.frame_number - 1, rendering)
+        placed, plane = backdrop.placed(), self._plane(target)
+        drawing = Drawing(placed)
         shown = []
-        for contour in self._contours[target] if plane is not None else ():
-            points = in_picture(plane.pixels(contour.points), part, placed)
-            _draw(drawing, contour, points)
+        for contour in self._contours[target]:
+            if plane is not None:
+                _draw(drawing, contour, backdrop.points(plane.pixels(contour.points), placed))
             shown.append(Entry(contour.region.name, contour.region.color))
         draw_legend(drawing, shown)
-        picture = with_profile(drawing.picture, rendering.icc_profile)
-        return annotate(picture, image, index, rendering.annotations, window=window)
+        return backdrop.finished(drawing.picture)
 
 
 def _draw(drawing: Drawing, contour: Contour, points: Points) -> None:
@@ -201,12 +198,3 @@ def _draw(drawing: Drawing, contour: Contour, points: Points) -> None:
         drawing.line(np.vstack([points, points[:1]]), stroke)
     else:
         drawing.line(points, stroke)
-
-
-def in_picture(pixels: Points, part: Part, picture: Picture) -> Points:
-    """Places in a picture of points of the image that a part of is shown in it."""
-    x = (pixels[:, 0] - part.left) / part.width
-    y = (pixels[:, 1] - part.top) / part.height
-    x = 1 - x if part.mirrored else x
-    y = 1 - y if part.upside_down else y
-    return np.stack([x * picture.columns, y * picture.rows], axis=1)

@@ -8,19 +8,19 @@ from typing import Final
 from PIL import ImageFont
 
 # Bitstream Vera comes with reportlab. Pillow's own typeface has English letters only.
-_FILES: Final = {False: "Vera.ttf", True: "VeraBd.ttf"}
+_FILE: Final = "Vera.ttf"
 MIN_SIZE: Final = 6
 MAX_SIZE: Final = 400
 
 
 @lru_cache(64)
-def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     """
     Args:
         size: Height of its lines without the space between them, in pixels.
     """
     within = max(MIN_SIZE, min(size, MAX_SIZE))
-    return ImageFont.truetype(str(_folder() / _FILES[bold]), within)
+    return ImageFont.truetype(str(_folder() / _FILE), within)
 
 
 @lru_cache(1)

@@ -85,7 +85,8 @@ def read_modality(source: StoredObject, attributes: Attributes) -> Rescale | Loo
     Returns:
         None: it says nothing.
     """
-    table = read_table(source, elements.first_item(attributes, "ModalityLUTSequence"))
+    item = elements.first_item(attributes, "ModalityLUTSequence")
+    table = read_table(source, item, signed=_is_signed(source))
     if table is not None:
         return table
     slope = elements.number(attributes, "RescaleSlope")
@@ -108,7 +109,10 @@ def read_voi(
         modality: What is applied before. It says whether a first input of more than 32767 is a
             negative one.
     """
-    signed = isinstance(modality, Rescale) and modality.intercept < 0
+    # What comes out of a LUT is never negative.
+    signed = not isinstance(modality, LookupTable) and (
+        _is_signed(source) or (modality is not None and modality.intercept < 0)
+    )
     table = read_table(source, elements.first_item(attributes, "VOILUTSequence"), signed=signed)
     return table if table is not None else read_window(attributes)
 
@@ -147,7 +151,7 @@ def read_table(
         return None
     entries = descriptor[0] & 0xFFFF or 0x10000
     first = descriptor[1]
-    if first > 0x7FFF and (signed or _described_as_signed(source)):
+    if first > 0x7FFF and signed:
         first -= 0x10000
     words = source.words(elements.element(item, "LUTData"))
     bits = descriptor[2] & 0xFFFF
@@ -160,7 +164,7 @@ def read_table(
     return LookupTable(first, values, bits if needed <= bits <= 16 else max(needed, 8))
 
 
-def _described_as_signed(source: StoredObject) -> bool:
+def _is_signed(source: StoredObject) -> bool:
     return elements.integer(source.attributes, "PixelRepresentation") == 1
 
 
@@ -189,6 +193,7 @@ def full_range(description: PixelDescription, modality: Rescale | LookupTable) -
     return between(min(ends), max(ends))
 
 
+@np.errstate(all="ignore")
 def default_window(
     samples: Samples, modality: Rescale | LookupTable, padding: Padding | None = None
 ) -> Window:
@@ -209,7 +214,7 @@ def default_window(
     if low == high:
         low, high = values.min(), values.max()
     if low == high:
-        high = low + 1.0
+        high = low + max(1.0, abs(low))
     return between(float(low), float(high))
 
 
@@ -235,6 +240,7 @@ def _float_for(samples: Samples) -> np.dtype[Any]:
     return np.dtype(np.float32 if samples.itemsize <= 2 else np.float64)
 
 
+@np.errstate(all="ignore")  # what overflows is white or black
 def grays(
     samples: Samples,
     modality: Rescale | LookupTable,
@@ -268,7 +274,8 @@ def grays(
 
 def _is_step(window: Window) -> bool:
     """LINEAR of width 1 has no slope: black up to its centre, white above."""
-    return window.function is WindowFunction.LINEAR and window.width <= 1
+    black, white = ends(window)
+    return not black < white
 
 
 def ends(window: Window) -> tuple[float, float]:
@@ -295,7 +302,7 @@ def _straight(samples: Samples, rescale: Rescale, window: Window, *, inverted: b
     scaled: Samples = np.multiply(samples, exact.type(slope), dtype=exact)
     scaled += exact.type(offset)
     np.clip(scaled, 0.5, 255.5, out=scaled)
-    if samples.dtype.kind == "f":
+    if samples.dtype.kind == "f" or exact == np.float64:
         scaled[np.isnan(scaled)] = 0.5
     return scaled.astype(np.uint8)
 

@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 
 from bfr_dicomweb.errors import NotAcceptable
+from bfr_dicomweb.rendering import color
+from bfr_dicomweb.rendering.parameters import IccProfile
 from bfr_dicomweb.rendering.picture import Picture, Pixels
 
 DEFAULT_QUALITY: Final = 90
@@ -144,15 +146,15 @@ def _boxed(picture: Picture, codestream: bytes, brand: bytes) -> bytes:
     header = struct.pack(">IIHBBBB", picture.rows, picture.columns, components, 7, 7, 0, 0)
     profile = picture.icc_profile
     if profile is None:
-        color = struct.pack(">BBBI", 1, 0, 0, 16 if picture.is_color else 17)
+        described = struct.pack(">BBBI", 1, 0, 0, 16 if picture.is_color else 17)
     else:
         # 2: restricted, which is what has no tables; 3: any
-        color = struct.pack(">BBB", 3 if b"A2B0" in profile[128:1024] else 2, 0, 0) + profile
+        described = struct.pack(">BBB", 3 if b"A2B0" in profile[128:1024] else 2, 0, 0) + profile
     return b"".join(
         (
             _box(b"jP  ", _JP2_SIGNATURE),
             _box(b"ftyp", brand + bytes(4) + brand),
-            _box(b"jp2h", _box(b"ihdr", header) + _box(b"colr", color)),
+            _box(b"jp2h", _box(b"ihdr", header) + _box(b"colr", described)),
             _box(b"jp2c", codestream),
         )
     )
@@ -183,12 +185,21 @@ def _distance(quality: int) -> float:
     return 53 / 3000 * quality * quality - 23 / 20 * quality + 25.0
 
 
+def _with_color_profile(picture: Picture) -> Picture:
+    """For formats that hold greys as colours: what describes greys alone does not fit there."""
+    if picture.is_color or picture.icc_profile is None:
+        return picture
+    return Picture(picture.pixels, color.profile(IccProfile.SRGB))
+
+
 def _webp(picture: Picture, quality: int) -> bytes:
+    picture = _with_color_profile(picture)
     return _saved(picture, "WEBP", quality=quality, lossless=quality >= LOSSLESS, method=2)
 
 
 def _avif(picture: Picture, quality: int) -> bytes:
     subsampling = "4:4:4" if quality >= FULL_CHROMA else "4:2:0"
+    picture = _with_color_profile(picture)
     return _saved(picture, "AVIF", quality=quality, subsampling=subsampling, speed=9, max_threads=1)
 
 
@@ -226,9 +237,4 @@ def _gif(pictures: Sequence[Picture], durations_ms: Sequence[float] | None) -> b
 
 def _with_palette(pixels: Pixels) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    if image.mode == "L":
-        return image
-    colors = image.getcolors(256)
-    if colors is not None:
-        return image.quantize(256, dither=Image.Dither.NONE)
-    return image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+    return image if image.mode == "L" else image.quantize(256)

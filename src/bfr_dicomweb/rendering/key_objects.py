@@ -10,7 +10,7 @@ from bfr_dicomweb.rendering.frame_rendering import render_frame
 from bfr_dicomweb.rendering.parameters import Rendering
 from bfr_dicomweb.rendering.picture import Picture
 from bfr_dicomweb.rendering.presentation_states import PresentationState
-from bfr_dicomweb.rendering.references import Images, Reference, Target, find, reference_of
+from bfr_dicomweb.rendering.references import Images, LeftOut, Reference, Target, find, reference_of
 
 KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 # How deep content is looked into: key objects lie right below the root.
@@ -79,7 +79,7 @@ class KeyObjects:
     def __init__(self, stored: StoredObject, images: Images) -> None:
         self._images = images
         self._states: dict[Target, str] = {}
-        self.left_out = ()
+        self.left_out: tuple[LeftOut, ...] = ()
         targets: dict[Target, None] = {}
         for selected in key_objects(stored):
             found, missing = find((selected.image,), images)

@@ -4,8 +4,7 @@ from enum import Enum, auto
 from typing import Final
 
 from bfr_dicomweb.dicom.frames import VIDEO
-
-SHOWS_OTHERS: Final = frozenset({"1.2.840.10008.5.1.4.1.1.11.1"})
+from bfr_dicomweb.rendering.referring import SHOWS_OTHERS
 
 # Basic Text SR and its kin, key object selection left out; waveforms; encapsulated documents
 _REPORT: Final = "1.2.840.10008.5.1.4.1.1.88."

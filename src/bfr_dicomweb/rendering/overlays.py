@@ -149,11 +149,14 @@ class _Plane:
     def _in_pixels(self, index: int) -> npt.NDArray[np.bool_] | None:
         """Bits that the samples leave unused, as it was done until 2004."""
         position = self._number(_BIT_POSITION, 0)
-        if index >= self._source.number_of_frames:
+        frames = self._source.frames
+        if frames is None or index >= frames.number_of_frames:
             return None
         described = self._source.description
         if not _holds_overlay(described, position):
             return None
+        if frames.frame_bits not in (0, described.frame_bits):
+            return None  # there will be no picture either
         words = self._source.stored_samples(index)
         found: npt.NDArray[np.bool_] = (words >> position & 1).astype(np.bool_)
         return found[: self.rows, : self.columns]

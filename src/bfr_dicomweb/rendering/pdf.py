@@ -6,16 +6,17 @@ are set letter by letter, without the forms that a text engine would choose.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from xml.sax.saxutils import escape
 
 from bfr_dicomweb.errors import NotAcceptable
 from bfr_dicomweb.rendering.report_document import (
     Block,
+    Cell,
     Document,
     Fact,
     Facts,
@@ -31,7 +32,7 @@ from bfr_dicomweb.rendering.report_document import (
     texts,
 )
 
-MAX_CHARACTERS: Final = 1_000_000
+MAX_CHARACTERS: Final = 500_000
 
 _FOLDERS: Final = (
     "/usr/share/fonts",
@@ -65,6 +66,8 @@ _MARKS: Final[Mapping[Style, str]] = {
 _NARROW: Final = 16
 _ROW_LINES: Final = 45
 _MAX_COLUMNS: Final = 12
+_TABLE_ROWS: Final = 100
+_SPACE: Final = 6.0  # below a table
 _SIZES: Final = (15.0, 12.5, 11.0, 10.0, 9.5, 9.0)
 _INDENT: Final = 9.0
 # A heading is not set at the foot of a page with less room below it.
@@ -136,9 +139,17 @@ class _Setter:
         from reportlab.lib.styles import ParagraphStyle
         from reportlab.platypus import Paragraph as Flowable
 
+        lone = words[0] if len(words) == 1 else Span("", Style.ITALIC)
+        bold = lone.style is Style.BOLD
+        face = self._fonts.bold if bold else self._fonts.regular
+        # most are of one font, and reportlab reads them much faster without markup
+        is_plain = lone.style in (Style.PLAIN, Style.BOLD) and all(
+            self._fonts.name_for(letter, bold) == face for letter in lone.text
+        )
+        marked = _escaped(lone.text) if is_plain else "".join(map(self._marked, words))
         style = ParagraphStyle(
             "text",
-            fontName=self._fonts.regular,
+            fontName=face if is_plain else self._fonts.regular,
             fontSize=size,
             leading=size * 1.3,
             leftIndent=indent,
@@ -146,15 +157,15 @@ class _Setter:
             spaceAfter=after,
             splitLongWords=1,
         )
-        return Flowable("".join(map(self._marked, words)) or " ", style)
+        return Flowable(marked or " ", style)
 
     def _marked(self, span: Span) -> str:
         """The markup of reportlab, which the text itself cannot be."""
         bold = span.style is Style.BOLD
         marked = "".join(
-            f'<font name="{name}">{escape("".join(run))}</font>'
+            f'<font name="{name}">{_escaped("".join(run))}</font>'
             for name, run in groupby(span.text, lambda letter: self._fonts.name_for(letter, bold))
-        ).replace("\n", "<br/>")
+        )
         mark = "" if bold else _MARKS.get(span.style, "")
         return f"<{mark}>{marked}</{mark}>" if mark else marked
 
@@ -193,12 +204,20 @@ class _Setter:
     # --- facts ---
 
     def _facts(self, facts: Facts, indent: float) -> Iterator[Any]:
-        for fits, rows in groupby(facts.rows, _fits):
-            if fits:
-                yield self._fact_table(list(rows), indent)
+        from reportlab.platypus import Spacer
+
+        for (fits, members), rows in groupby(
+            facts.rows, lambda row: (_fits(row), " ".join(row.members))
+        ):
+            if fits and not members:
+                for part in _parts(rows):
+                    yield self._fact_table(part, indent)
             else:
                 for row in rows:
                     yield from self._text(_as_words(row), indent + _INDENT * min(row.level, 8))
+                    if members:
+                        yield self.paragraph(plain(members), size=5.5, indent=_INDENT, after=4.0)
+        yield Spacer(1, _SPACE)
 
     def _fact_table(self, rows: list[Fact], indent: float) -> Any:
         has_details = any(row.detail for row in rows)
@@ -216,6 +235,8 @@ class _Setter:
     # --- tables ---
 
     def _table(self, table: Table, indent: float) -> Iterator[Any]:
+        from reportlab.platypus import Spacer
+
         if table.caption:
             yield self.paragraph(table.caption, size=9.5, before=4.0, after=2.0)
         columns = max((sum(cell.columns for cell in row) for row in table.rows), default=0)
@@ -227,15 +248,20 @@ class _Setter:
                 words = (Span(" | ".join(text_of(cell.words) for cell in row)),)
                 yield from self._text(words, indent)
             return
-        cells, spans = self._cells(table, columns)
-        yield self._grid(cells, [(_WIDTH - indent) / columns] * columns, boxed=True, spans=spans)
+        widths = [(_WIDTH - indent) / columns] * columns
+        for part in _parts(table.rows):
+            cells, spans = self._cells(part, columns)
+            yield self._grid(cells, widths, boxed=True, spans=spans)
+        yield Spacer(1, _SPACE)
 
-    def _cells(self, table: Table, columns: int) -> tuple[list[list[Any]], list[Any]]:
+    def _cells(
+        self, part: Sequence[tuple[Cell, ...]], columns: int
+    ) -> tuple[list[list[Any]], list[Any]]:
         """Cells by row and column; a cell that reaches down leaves those below it empty."""
-        cells: list[list[Any]] = [[""] * columns for _ in table.rows]
+        cells: list[list[Any]] = [[""] * columns for _ in part]
         spans: list[Any] = []
         taken: set[tuple[int, int]] = set()
-        for number, row in enumerate(table.rows):
+        for number, row in enumerate(part):
             column = 0
             for cell in row:
                 while (number, column) in taken:
@@ -249,7 +275,7 @@ class _Setter:
                 cells[number][column] = self.paragraph(words, size=8.5)
                 if last > column:
                     spans.append(("SPAN", (column, number), (last, number)))
-                rows = range(number + 1, min(number + cell.rows, len(table.rows)))
+                rows = range(number + 1, min(number + cell.rows, len(part)))
                 taken.update((below, place) for below in rows for place in range(column, last + 1))
                 column = last + 1
         return cells, spans
@@ -272,9 +298,21 @@ class _Setter:
             ("RIGHTPADDING", *everywhere, 4.0),
             *spans,
         ]
-        return LongTable(
-            cells, colWidths=widths, style=style, hAlign="RIGHT", spaceBefore=2, spaceAfter=6
-        )
+        return LongTable(cells, colWidths=widths, style=style, hAlign="RIGHT")
+
+
+def _escaped(text: str) -> str:
+    return escape(text).replace("\n", "<br/>")
+
+
+Row = TypeVar("Row")
+
+
+def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Tables of so many rows that the time for setting them grows with their number only."""
+    left = iter(rows)
+    while part := list(islice(left, _TABLE_ROWS)):
+        yield part
 
 
 def _lines(text: str) -> int:

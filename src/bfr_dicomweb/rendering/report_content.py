@@ -8,6 +8,7 @@ not followed, so that there are no loops.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 from bfr_dicomweb.dicom.character_sets import character_set, decode
@@ -48,6 +49,9 @@ _RELATIONS: Final = {"INFERRED FROM": "inferred from", "SELECTED FROM": "selecte
 _QUALIFYING: Final = frozenset({"HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT"})
 _BESIDE: Final = frozenset({"CODE", "NUM", "PNAME", "DATE", "TIME", "DATETIME", "TEXT"})
 _SHORT: Final = 80
+# So many images have a row each.
+_FEW: Final = 3
+_UID: Final = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
 
 def document_of(stored: StoredObject) -> Document:
@@ -91,6 +95,8 @@ class _Reader:
             )
         )
         self._targets = frozenset(_targets(self._root, 0))
+        found = _found(self._root, (), self._targets)
+        self._named = {path: self._in_short(item) for path, item in found}
 
     def blocks(self, container: Attributes, heading: Code, path: Path) -> Iterator[Block]:
         """What a container holds."""
@@ -107,11 +113,11 @@ class _Reader:
                 rows += self._facts(child, own, 0)
                 continue
             if rows:
-                yield Facts(tuple(rows))
+                yield Facts(tuple(_gathered(rows)))
                 rows = []
             yield from block if numbering[place] is None else _numbered(block, numbering[place])
         if rows:
-            yield Facts(tuple(rows))
+            yield Facts(tuple(_gathered(rows)))
 
     def _block(self, item: Attributes, heading: Code, path: Path) -> Iterator[Block] | None:
         """A container or a text that is more than a fact; None for what is a fact."""
@@ -186,26 +192,20 @@ class _Reader:
 
     def _pointer(self, pointed: list[float], relation: str, level: int) -> Fact:
         path = _path_of(pointed)
-        target = self._at(path)
-        name = ".".join(str(place + 1) for place in (0, *path))
-        if target is None:
-            return Fact("", f"item {name}, which is not there", relation=relation, level=level)
-        label = self._label(target) or KINDS.get(text(target, "ValueType"), "")
-        value = showable(value_of(target)) if text(target, "ValueType") != "CONTAINER" else ""
+        name = "item " + ".".join(str(place + 1) for place in (0, *path))
+        if path not in self._named:
+            return Fact("", f"{name}, which is not there", relation=relation, level=level)
+        anchor = self._anchor(path) if path else ""
+        told = self._named[path] or name
+        return Fact("", told, relation=relation, level=level, target=anchor)
+
+    def _in_short(self, item: Attributes) -> str:
+        value_type = text(item, "ValueType")
+        label = self._label(item) or KINDS.get(value_type, "")
+        value = "" if value_type == "CONTAINER" else showable(value_of(item))
         if len(value) > _SHORT:
             value = value[:_SHORT] + " ..."
-        told = " ".join(": ".join(filter(None, (label, value))).split())
-        anchor = self._anchor(path) if path else ""
-        return Fact("", told or f"item {name}", relation=relation, level=level, target=anchor)
-
-    def _at(self, path: Path) -> Attributes | None:
-        item: Attributes = self._root
-        for place in path:
-            children = items(item, "ContentSequence")
-            if not 0 <= place < len(children):
-                return None
-            item = children[place]
-        return item
+        return " ".join(": ".join(filter(None, (label, value))).split())
 
     def _anchor(self, path: Path) -> str:
         if path not in self._targets:
@@ -280,6 +280,16 @@ def _targets(item: Attributes, depth: int) -> Iterator[Path]:
         yield from _targets(child, depth + 1)
 
 
+def _found(
+    item: Attributes, path: Path, targets: frozenset[Path]
+) -> Iterator[tuple[Path, Attributes]]:
+    """The items at these places, in one walk."""
+    if path in targets:
+        yield path, item
+    for place, child in enumerate(items(item, "ContentSequence")):
+        yield from _found(child, (*path, place), targets)
+
+
 def _path_of(pointed: list[float]) -> Path:
     """Places from 0 below the root, which is 1 itself (PS3.3 section C.17.3.2.5)."""
     return tuple(int(place) - 1 for place in pointed[1 : DEPTH + 2])
@@ -299,6 +309,25 @@ def _stands_beside(item: Attributes, row: Fact) -> bool:
         and not row.detail
         and "\n" not in row.value
     )
+
+
+def _gathered(rows: list[Fact]) -> Iterator[Fact]:
+    """Images of one kind that nothing is said of, one after another, in one row."""
+    for said, run in groupby(rows, _bare_reference):
+        found = list(run)
+        if said is None or len(found) <= _FEW:
+            yield from found
+            continue
+        label, kind = said
+        uids = tuple(row.value.partition(", ")[2] for row in found)
+        yield Fact(label, f"{len(found)} x {kind}", members=uids)
+
+
+def _bare_reference(row: Fact) -> tuple[str, str] | None:
+    """Label and kind of a row that has nothing but the UID of an instance."""
+    kind, _, uid = row.value.partition(", ")
+    is_bare = row == Fact(row.label, row.value) and _UID.fullmatch(uid) is not None
+    return (row.label, kind) if is_bare else None
 
 
 def _numbering(children: list[Attributes]) -> list[int | None]:

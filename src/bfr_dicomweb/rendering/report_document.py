@@ -67,6 +67,7 @@ class Fact:
         level: How deep, from 0.
         is_number: The value is a number, with its unit.
         target: The anchor that the value points at.
+        members: What the value counts: to be looked up rather than read.
     """
 
     label: str
@@ -77,6 +78,7 @@ class Fact:
     is_number: bool = False
     anchor: str = ""
     target: str = ""
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def texts(blocks: tuple[Block, ...]) -> Iterator[str]:
                 yield text_of(block.words)
             case Facts():
                 for row in block.rows:
-                    yield from (row.relation, row.label, row.value, row.detail)
+                    yield from (row.relation, row.label, row.value, row.detail, *row.members)
             case Table():
                 yield text_of(block.caption)
                 yield from (text_of(cell.words) for row in block.rows for cell in row)

@@ -88,6 +88,7 @@ def _verifiers(attributes: Attributes) -> Iterator[str]:
         parts = (
             *names(item, "VerifyingObserverName"),
             text(item, "VerifyingOrganization"),
+            code_of(item, "0040A088").meaning,
             date(text(item, "VerificationDateTime")),
         )
         yield ", ".join(filter(None, parts))

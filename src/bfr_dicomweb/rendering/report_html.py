@@ -52,6 +52,8 @@ border-bottom:1px solid #e4e8ec;white-space:pre-line;overflow-wrap:anywhere}
 .grid th{background:#f3f5f7}
 header table{background:#f3f5f7;width:100%}
 header th{white-space:nowrap}
+details{font-size:.8em}
+summary{font-size:1.25em}
 .relation{font-style:italic;padding-right:.4em}
 :target{background:#fff3c4}
 """
@@ -125,6 +127,9 @@ def _fact(row: Fact, *, has_details: bool) -> str:
     value = escape(row.value)
     if _ANCHOR.fullmatch(row.target):
         value = f'<a href="#{row.target}">{value}</a>'
+    if row.members:
+        members = escape(" ".join(row.members))
+        value = f"<details><summary>{value}</summary>{members}</details>"
     number = ' class="number"' if row.is_number else ""
     detail = f'<td class="detail">{escape(row.detail)}</td>' if has_details else ""
     return (

@@ -48,6 +48,7 @@ def _facts(rows: Iterable[Fact]) -> Iterator[str]:
             f"{row.value} ({row.detail})" if row.detail and row.value else row.value or row.detail
         )
         first, *others = value.split("\n")
+        others += row.members
         mark = ": " if label and first else ""
         yield f"{indent}{label}{mark}{first}"
         yield from (f"{indent}  {line}" for line in others)

@@ -11,10 +11,8 @@ from PIL import Image, ImageFilter
 
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.errors import UndecodablePixelData
-from bfr_dicomweb.rendering import frame_rendering, viewport
-from bfr_dicomweb.rendering.annotation import annotate
-from bfr_dicomweb.rendering.appearance import appearance_of
-from bfr_dicomweb.rendering.color import rgb_of_lab, with_profile
+from bfr_dicomweb.rendering.backdrop import Backdrop
+from bfr_dicomweb.rendering.color import rgb_of_lab
 from bfr_dicomweb.rendering.elements import Attributes, integer, items, number, numbers, text
 from bfr_dicomweb.rendering.graphics import Drawing, Rgb
 from bfr_dicomweb.rendering.legend import Entry, draw_legend
@@ -91,38 +89,25 @@ class Segmentation:
 
     def picture(self, target: Target, rendering: Rendering) -> Picture:
         under = self._sources.pictures[target]
-        image, index = self._below(target)
-        if image is None:
-            described = self._stored.description
-            base = Picture(np.zeros((described.rows, described.columns), np.uint8))
-            aspect, window = appearance_of(self._stored, index).pixel_aspect, None
-        else:
-            seen = appearance_of(image, index)
-            samples = image.samples(index)
-            window = rendering.window or frame_rendering.chosen_window(samples, seen)
-            base = frame_rendering.of_samples(image, samples, seen, window)
-            aspect = seen.pixel_aspect
-        drawing = Drawing(viewport.place(base, rendering, pixel_aspect=aspect))
+        backdrop = self._backdrop(target, rendering)
+        rows, columns = backdrop.whole.rows, backdrop.whole.columns
+        drawing = Drawing(backdrop.placed())
         shown = []
         for segment_number, mask in self._masks(under.indices):
             plane = self._sources.planes[under.indices[0]]
-            over = laid_over(mask, plane, under.plane, rows=base.rows, columns=base.columns)
-            if over is None or not over.any():
-                continue
-            segment = segment_of(self._segments, segment_number)
-            placed = viewport.place(Picture(over), rendering, pixel_aspect=aspect)
-            fill(drawing, placed.pixels, segment.color)
-            shown.append(Entry(segment.label, segment.color))
+            over = laid_over(mask, plane, under.plane, rows=rows, columns=columns)
+            if over is not None and over.any():
+                segment = segment_of(self._segments, segment_number)
+                fill(drawing, backdrop.placed(over).pixels, segment.color)
+                shown.append(Entry(segment.label, segment.color))
         draw_legend(drawing, shown)
-        picture = with_profile(drawing.picture, rendering.icc_profile)
-        return annotate(
-            picture, image or self._stored, index, rendering.annotations, window=window
-        )
+        return backdrop.finished(drawing.picture)
 
-    def _below(self, target: Target) -> tuple[StoredObject | None, int]:
+    def _backdrop(self, target: Target, rendering: Rendering) -> Backdrop:
+        index = target.frame_number - 1
         if target.sop_instance_uid == text(self._stored.attributes, "SOPInstanceUID"):
-            return None, target.frame_number - 1
-        return self._images[target.sop_instance_uid], target.frame_number - 1
+            return Backdrop.black(self._stored, index, rendering)
+        return Backdrop.of_frame(self._images[target.sop_instance_uid], index, rendering)
 
     def _masks(self, indices: Sequence[int]) -> Iterator[tuple[int, Mask]]:
         """Each segment of some frames with what it covers, 0 to 255."""
@@ -163,7 +148,7 @@ class SegmentMasks:
         if text(self._stored.attributes, "SegmentationType") == "FRACTIONAL":
             highest = number(self._stored.attributes, "MaximumFractionalValue") or 255.0
             return np.minimum(samples * (255.0 / highest), 255.0).astype(np.uint8)
-        return (samples != 0) * np.uint8(255)
+        return np.where(samples != 0, np.uint8(255), np.uint8(0))
 
     def _labelled(self, samples: npt.NDArray[Any]) -> Iterator[tuple[int, Mask]]:
         """All but the background: what Pixel Padding Value says, and 0 unless it is a segment."""

@@ -48,7 +48,7 @@ class SlideSegmentation:
             and slides.is_tiled(images[reference.sop_instance_uid].attributes)
         ]
         below = self._levels[0] if self._levels else stored
-        self.targets = (Target(text(below.attributes, "SOPInstanceUID"), 1),)
+        self.targets: tuple[Target, ...] = (Target(text(below.attributes, "SOPInstanceUID"), 1),)
 
     def picture(self, target: Target, rendering: Rendering) -> Picture:  # noqa: ARG002
         """All of the slide, or the part of it that the viewport names."""
@@ -64,8 +64,8 @@ class SlideSegmentation:
         draw_legend(drawing, shown)
         return with_profile(drawing.picture, rendering.icc_profile)
 
-    def _channels(self) -> list[str]:
-        return [] if self._masks.is_label_map else [str(number) for number in self._segments]
+    def _channels(self) -> tuple[str, ...]:
+        return () if self._masks.is_label_map else tuple(str(number) for number in self._segments)
 
     def _below(self, matrix: Matrix, part: Part, size: Size, rendering: Rendering) -> Picture:
         if not self._levels:
@@ -78,7 +78,7 @@ class SlideSegmentation:
         canvases: dict[int, TileCanvas] = {}
         numbers = list(self._segments) or [1]
         tiles = 0
-        for channel in range(len(matrix.tiles)):
+        for channel in range(matrix.number_of_channels):
             touched = slides.touched(matrix, part, channel=channel)
             tiles += len(touched)
             if tiles > slides.MAX_TILES:
@@ -90,6 +90,4 @@ class SlideSegmentation:
                         canvases[number] = TileCanvas(matrix, part, size, (0,))
                     if number in canvases and mask.any():
                         canvases[number].lay(mask, tile)
-        return {
-            number: canvases[number].resampled(part, size) for number in sorted(canvases)
-        }
+        return {number: canvases[number].resampled(part, size) for number in sorted(canvases)}

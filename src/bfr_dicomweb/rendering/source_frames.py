@@ -9,12 +9,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.rendering.elements import items, text
-from bfr_dicomweb.rendering.planes import FunctionalGroups, Plane, along_normal, planes_of
+from bfr_dicomweb.rendering.picture import Pixels
+from bfr_dicomweb.rendering.planes import (
+    FunctionalGroups,
+    Plane,
+    PlaneIndex,
+    along_normal,
+    planes_of,
+)
 from bfr_dicomweb.rendering.references import (
     Images,
     LeftOut,
@@ -25,7 +31,7 @@ from bfr_dicomweb.rendering.references import (
     series_references,
 )
 
-# Planes further apart are not put together, whatever is written of sources: corners in mm.
+# Grids that differ by less, in pixels, are one.
 _SAME_GRID: Final = 0.05
 
 
@@ -77,7 +83,12 @@ class SourceFrames:
     def __init__(self, stored: StoredObject, images: Images) -> None:
         self._uid = text(stored.attributes, "SOPInstanceUID")
         self._images = {uid: image for uid, image in images.items() if image.number_of_frames}
-        self._planes_of_images: dict[str, tuple[Plane | None, ...]] = {}
+        self._planes_of_images = {uid: planes_of(image) for uid, image in self._images.items()}
+        self._slices = PlaneIndex(
+            ((uid, frame), plane)
+            for uid, planes in self._planes_of_images.items()
+            for frame, plane in enumerate(planes)
+        )
         self._groups = FunctionalGroups(stored.attributes)
         self.planes = planes_of(stored)
         self.left_out = tuple(
@@ -107,23 +118,22 @@ class SourceFrames:
             target = Target(self._uid, own[0], own)
             return Under(target, self.planes[indices[0]], tuple(indices))
         uid, frame = source
-        return Under(Target(uid, frame + 1, own), self._planes(uid)[frame], tuple(indices))
-
-    def _planes(self, uid: str) -> tuple[Plane | None, ...]:
-        if uid not in self._planes_of_images:
-            self._planes_of_images[uid] = planes_of(self._images[uid])
-        return self._planes_of_images[uid]
+        return Under(
+            Target(uid, frame + 1, own), self._planes_of_images[uid][frame], tuple(indices)
+        )
 
     def _source(self, index: int) -> tuple[str, int] | None:
+        """Of the frames that lie in the slice a named one; where nothing lies, a named one."""
         own = self.planes[index]
-        named = list(self._candidates(index))
-        for uid, frame in named:
-            plane = self._planes(uid)[frame]
-            if own is not None and plane is not None and plane.is_same_as(own):
-                return uid, frame
-        if named and (own is None or self._planes(named[0][0])[named[0][1]] is None):
-            return named[0]
-        return None if own is None else self._nearest(own)
+        named = dict.fromkeys(self._candidates(index))
+        if own is None:
+            return next(iter(named), None)
+        lying = self._slices.same_as(own)
+        for key in lying:
+            if key in named:
+                return key
+        nowhere = (key for key in named if self._planes_of_images[key[0]][key[1]] is None)
+        return next(nowhere, None) or (lying[0] if lying else None)
 
     def _candidates(self, index: int) -> Iterator[tuple[str, int]]:
         for reference in _named(self._groups, index):
@@ -134,30 +144,19 @@ class SourceFrames:
                     if 1 <= number <= image.number_of_frames:
                         yield reference.sop_instance_uid, number - 1
 
-    def _nearest(self, own: Plane) -> tuple[str, int] | None:
-        """The frame of the images whose plane is that of an own frame."""
-        best, least = None, float("inf")
-        for uid in self._images:
-            for frame, plane in enumerate(self._planes(uid)):
-                if plane is not None and plane.is_same_as(own):
-                    apart = abs(float(plane.distances(own.origin[np.newaxis])[0]))
-                    if apart < least:
-                        best, least = (uid, frame), apart
-        return best
-
 
 def _place(plane: Plane | None) -> Hashable:
     return None if plane is None else tuple(round(float(value), 2) for value in plane.origin)
 
 
 def laid_over(
-    values: npt.NDArray[np.uint8 | np.float32],
+    values: Pixels,
     plane: Plane | None,
     under: Plane | None,
     *,
     rows: int,
     columns: int,
-) -> npt.NDArray[np.uint8 | np.float32] | None:
+) -> Pixels | None:
     """Values of one grid of pixels in another one, of the same plane.
 
     Args:

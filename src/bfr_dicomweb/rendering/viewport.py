@@ -50,7 +50,7 @@ def place(picture: Picture, rendering: Rendering, *, pixel_aspect: float = 1.0) 
     part = part_of(picture.columns, picture.rows, rendering)
     aspect = 1.0 if abs(pixel_aspect - 1) < SQUARE_WITHIN else pixel_aspect
     size = size_of(part, rendering, aspect)
-    return Picture(_resampled(picture.pixels, part, size), picture.icc_profile)
+    return Picture(resampled(picture.pixels, part, size), picture.icc_profile)
 
 
 def part_of(columns: int, rows: int, rendering: Rendering) -> Part:
@@ -115,7 +115,7 @@ def size_of(part: Part, rendering: Rendering, pixel_aspect: float) -> tuple[int,
     return columns, rows
 
 
-def _resampled(pixels: Pixels, part: Part, size: tuple[int, int]) -> Pixels:
+def resampled(pixels: Pixels, part: Part, size: tuple[int, int]) -> Pixels:
     columns, rows = size
     left, top = int(part.left), int(part.top)
     exact = (left, top, left + columns, top + rows)

@@ -169,8 +169,10 @@ def _picture(sheet: Sheet) -> Picture:
     for points in (*sheet.marks, *(trace.points for trace in sheet.traces)):
         draw.line((points * scale).ravel().tolist(), fill=_INK, width=_FINER + 1, joint="curve")
     for label in sheet.labels:
-        face = font(round(label.size * scale), bold=label.is_bold)
-        draw.text((label.x * scale, label.y * scale), label.text, fill=_INK, font=face, anchor="ls")
+        face = font(round(label.size * scale))
+        place = (label.x * scale, label.y * scale)
+        heavy = 1 if label.is_bold else 0
+        draw.text(place, label.text, fill=_INK, font=face, anchor="ls", stroke_width=heavy)
     return Picture(np.asarray(image.reduce(_FINER)))
 
 

@@ -98,8 +98,11 @@ class Group:
         found: Values = stored.astype(np.float32)
         if self.padding is not None:
             found[stored == self.padding] = np.nan
-        found *= np.float32(described.scale)
-        found += np.float32(described.baseline)
+        # what is too large for a float is no measurement
+        with np.errstate(over="ignore", invalid="ignore"):
+            found *= np.float32(described.scale)
+            found += np.float32(described.baseline)
+        found[~np.isfinite(found)] = np.nan
         return found
 
 

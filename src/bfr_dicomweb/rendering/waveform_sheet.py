@@ -39,7 +39,11 @@ MAX_CHANNELS_SHOWN: Final = 64
 _GRID_LEFT: Final = 16.0
 _GRID_WIDTH: Final = 265.0
 _TRACE_LEFT: Final = 28.0  # after the calibration pulse
-_TOP: Final = 42.0
+_TOP: Final = 41.0
+# Above the first row and below the last, for what reaches out of them.
+_MARGIN: Final = 7.5
+_FIRST_ROW: Final = _TOP + _MARGIN
+_REACH: Final = 0.7
 _FOOT: Final = 14.0
 _GAINS: Final = (10.0, 5.0, 2.5, 1.0, 0.5)
 _LEAD_COLUMNS: Final = (LEADS[0:3], LEADS[3:6], LEADS[6:9], LEADS[9:12])
@@ -152,16 +156,16 @@ def _twelve_leads(group: Group, heading: list[Label], whole: float) -> Sheet:
     for column, names in enumerate(_LEAD_COLUMNS):
         start = 0 if is_beat else column * part
         for row, lead in enumerate(names):
-            place = _Place(_TRACE_LEFT + column * width, _TOP + (row + 0.5) * _LEAD_ROW)
+            place = _Place(_TRACE_LEFT + column * width, _FIRST_ROW + (row + 0.5) * _LEAD_ROW)
             _draw_lead(sheet, lead, every[lead][start : start + part], group, scale, place)
             if column:
                 ends = [(place.left, place.middle - 5), (place.left, place.middle + 5)]
                 sheet.marks.append(np.array(ends))
     if not is_beat:
-        place = _Place(_TRACE_LEFT, _TOP + 3.5 * _LEAD_ROW)
+        place = _Place(_TRACE_LEFT, _FIRST_ROW + 3.5 * _LEAD_ROW)
         _draw_lead(sheet, "II", every["II"], group, scale, place)
     for row in range(3 if is_beat else 4):
-        sheet.marks.append(_pulse(_TOP + (row + 0.5) * _LEAD_ROW, scale.gain))
+        sheet.marks.append(_pulse(_FIRST_ROW + (row + 0.5) * _LEAD_ROW, scale.gain))
     _tell(sheet, group, f"{scale.gain:g} mm/mV", 0.0, shown / group.frequency, whole)
     return sheet
 
@@ -197,7 +201,7 @@ def _stacked(
         last = min(first + strips, needed)
         sheet = _sheet((last - first) * shown, height, heading)
         for strip in range(first, last):
-            top = _TOP + (strip - first) * shown * height
+            top = _FIRST_ROW + (strip - first) * shown * height
             _draw_strip(sheet, group, scales, strip, top, height)
         end = min(last * STRIP_SECONDS, group.seconds)
         _tell(sheet, group, told, first * STRIP_SECONDS, end, whole)
@@ -252,8 +256,8 @@ def _fitting_scale(values: Values, height: float) -> Scale:
 def _potential_scale(every: Iterable[Values], height: float) -> Scale:
     """The largest customary gain at which nothing is further than a row from where it belongs."""
     highest = max((float(np.nanmax(np.abs(v))) for v in every if np.isfinite(v).any()), default=0.0)
-    fits = (gain for gain in _GAINS if highest * gain <= height * 0.8)
-    gain = next(fits, None) or _round_gain(height * 0.8 / highest)
+    fits = (gain for gain in _GAINS if highest * gain <= height * _REACH)
+    gain = next(fits, None) or _round_gain(height * _REACH / highest)
     return Scale(gain, 0.0, is_potential=True)
 
 
@@ -322,7 +326,7 @@ def _pulse(middle: float, gain: float) -> Points:
 
 
 def _sheet(rows: int, height: float, heading: list[Label]) -> Sheet:
-    grid = Box(_GRID_LEFT, _TOP, _GRID_WIDTH, math.ceil(rows * height / 5) * 5.0)
+    grid = Box(_GRID_LEFT, _TOP, _GRID_WIDTH, math.ceil((rows * height + 2 * _MARGIN) / 5) * 5.0)
     return Sheet(_TOP + grid.height + _FOOT, grid, labels=list(heading))
 
 

@@ -3,18 +3,41 @@
 These calls are made in processes of their own, which keep open what they were asked for last.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 import orjson
 
 from bfr_dicomweb.dicom.stored_objects import Layout, StoredObject
-from bfr_dicomweb.errors import UndecodablePixelData
-from bfr_dicomweb.rendering import frame_rendering, image_encoding, references
-from bfr_dicomweb.rendering.parameters import Rendering
+from bfr_dicomweb.errors import NotAcceptable, NotFound, UndecodablePixelData
+from bfr_dicomweb.rendering import (
+    cine,
+    frame_rendering,
+    image_encoding,
+    references,
+    referring,
+    thumbnails,
+    video,
+    volume_presentation,
+    volume_rendering,
+)
+from bfr_dicomweb.rendering.appearance import appearance_of
+from bfr_dicomweb.rendering.icons import Icon
+from bfr_dicomweb.rendering.parameters import Rendering, Viewport
+from bfr_dicomweb.rendering.volume import Volume, require_scipy
+from bfr_dicomweb.rendering.volume_cache import VolumeCache
+from bfr_dicomweb.rendering.volume_geometry import volume_of
+from bfr_dicomweb.rendering.volume_parameters import VolumeParameters
+from bfr_dicomweb.rendering.volume_presentation import VolumetricPresentation
 
 # Objects that a process keeps open for the next frame.
 OPEN_OBJECTS: Final = 16
+# Voxels, and what was made of them, that a process keeps.
+VOLUME_CACHE_BYTES: Final = 1 << 30
+NOT_KNOWN: Final = b""
 
 
 @lru_cache(maxsize=OPEN_OBJECTS)
@@ -30,13 +53,76 @@ def render_frame(
     return image_encoding.encode([picture], media_type, quality=rendering.quality)
 
 
-def render_animation(layout: Layout, media_type: str, rendering: Rendering, max_frame_bytes: int) -> bytes:
+def render_animation(
+    layout: Layout,
+    indices: tuple[int, ...],
+    media_type: str,
+    rendering: Rendering,
+    max_frame_bytes: int,
+) -> bytes:
+    """Frames as one moving picture; in MP4 they are made, and gone, one by one."""
     stored = _image(layout, max_frame_bytes)
-    pictures = [
-        frame_rendering.render_frame(stored, index, rendering)
-        for index in range(stored.number_of_frames)
-    ]
-    return image_encoding.encode(pictures, media_type, quality=rendering.quality)
+    if rendering.window is None:
+        steady = frame_rendering.steady_window(stored, appearance_of(stored, indices[0]))
+        rendering = replace(rendering, window=steady)
+    first, *others = indices
+    picture = frame_rendering.render_frame(stored, first, rendering)
+    cine.require_size(media_type, len(indices), picture.columns, picture.rows)
+    pictures = chain(
+        [picture], (frame_rendering.render_frame(stored, index, rendering) for index in others)
+    )
+    durations = cine.durations_ms(stored.attributes, stored.number_of_frames)
+    shown = [durations[index] for index in indices]
+    if media_type == cine.MP4:
+        return cine.encode_mp4(pictures, shown, quality=rendering.quality)
+    return image_encoding.encode(
+        list(pictures), media_type, quality=rendering.quality, durations_ms=shown
+    )
+
+
+def render_video(layout: Layout, media_type: str, rendering: Rendering) -> bytes:
+    """A stored video in another file format, or as other pictures."""
+    stored = _opened(layout)
+    if media_type != cine.MP4:
+        return video.as_stream(stored)
+    if video.is_as_stored(rendering):
+        return video.as_mp4(stored)
+    return video.encoded_anew(stored, rendering)
+
+
+def render_video_frame(
+    layout: Layout, index: int, count: int, media_type: str, rendering: Rendering
+) -> bytes:
+    stored = _opened(layout)
+    picture = video.shown(stored, video.picture(stored, index, count), index, rendering)
+    return image_encoding.encode([picture], media_type, quality=rendering.quality)
+
+
+def render_video_thumbnail(layout: Layout, media_type: str, size: Viewport | None) -> bytes:
+    """What cannot be decoded, or not here, is shown as an icon."""
+    try:
+        picture = thumbnails.of_video(_opened(layout), size)
+    except (UndecodablePixelData, NotAcceptable, NotFound):
+        return render_icon(Icon.VIDEO, media_type, size)
+    return image_encoding.encode([picture], media_type, quality=thumbnails.QUALITY)
+
+
+def render_thumbnail(
+    layout: Layout, index: int, media_type: str, size: Viewport | None, max_frame_bytes: int
+) -> bytes:
+    """What cannot be decoded is shown as an icon that says so."""
+    try:
+        picture = thumbnails.thumbnail(
+            _opened(layout), index, size, max_frame_bytes=max_frame_bytes
+        )
+    except UndecodablePixelData:
+        return render_icon(Icon.PICTURE, media_type, size)
+    return image_encoding.encode([picture], media_type, quality=thumbnails.QUALITY)
+
+
+def render_icon(icon: Icon, media_type: str, size: Viewport | None) -> bytes:
+    picture = thumbnails.icon(icon, size)
+    return image_encoding.encode([picture], media_type, quality=thumbnails.QUALITY)
 
 
 def render_document(layout: Layout, media_type: str, charset: str) -> bytes:
@@ -46,8 +132,6 @@ def render_document(layout: Layout, media_type: str, charset: str) -> bytes:
 
 
 def list_references(layout: Layout) -> bytes:
-    from bfr_dicomweb.rendering import referring
-
     named = referring.references_of(_opened(layout))
     return orjson.dumps(
         [(one.sop_instance_uid, one.series_instance_uid, one.study_instance_uid) for one in named]
@@ -82,9 +166,99 @@ def render_target(
 def _showing(layout: Layout, layouts: tuple[Layout, ...]) -> references.Showing:
     objects = [one.open() for one in layouts]
     images = {str(one.attributes["00080018"]["Value"][0]): one for one in objects}
-    from bfr_dicomweb.rendering import referring
-
     return referring.showing(_opened(layout), images)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRequest:
+    """
+    Attributes:
+        mpr: renderedmpr, not rendered3d.
+        media_type: Of the pictures; "": only what they show is asked for.
+    """
+
+    mpr: bool
+    parameters: VolumeParameters
+    rendering: Rendering
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A volume with the presentation state that it was asked for by, if it was."""
+
+    volume: Volume
+    presentation: VolumetricPresentation | None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.volume.size_bytes
+
+
+_volumes: VolumeCache[_Known] = VolumeCache(VOLUME_CACHE_BYTES)
+
+
+def render_known_volume(key: bytes, asked: VolumeRequest) -> bytes | tuple[bytes, ...]:
+    """`NOT_KNOWN` where this process has not got it."""
+    known = _volumes.find(key)
+    return NOT_KNOWN if known is None else _shown(known, asked)
+
+
+def render_volume(
+    key: bytes,
+    layouts: tuple[Layout, ...],
+    frame_numbers: Sequence[int] | None,
+    state: Layout | None,
+    asked: VolumeRequest,
+) -> tuple[bytes, ...]:
+    def read() -> _Known:
+        objects = [layout.open() for layout in layouts]
+        if state is not None:
+            presentation = volume_presentation.read(state.open())
+            images = {str(one.attributes["00080018"]["Value"][0]): one for one in objects}
+            geometry = volume_presentation.geometry_of(presentation, images)
+            slices = volume_presentation.objects_of(presentation, images)
+            return _Known(Volume.read(geometry, slices), presentation)
+        frames = None
+        if frame_numbers is not None:
+            frames = {0: tuple(number - 1 for number in frame_numbers)}
+        geometry = volume_of(
+            [one.attributes for one in objects], asked.parameters.selection, frame_indexes=frames
+        )
+        return _Known(Volume.read(geometry, objects), None)
+
+    require_scipy()
+    return _shown(_volumes.get(key, read), asked)
+
+
+def list_volume_references(layout: Layout) -> bytes:
+    references = volume_presentation.read(_opened(layout)).references
+    return orjson.dumps([reference.sop_instance_uid for reference in references])
+
+
+def _shown(known: _Known, asked: VolumeRequest) -> tuple[bytes, ...]:
+    if known.presentation is not None:
+        animation = volume_presentation.render(
+            known.volume, known.presentation, asked.parameters, asked.rendering, mpr=asked.mpr
+        )
+    else:
+        render = volume_rendering.render_mpr if asked.mpr else volume_rendering.render_3d
+        animation = render(known.volume, asked.parameters, asked.rendering)
+    said = orjson.dumps(animation.metadata)
+    if not asked.media_type:
+        return (said,)
+    quality = asked.rendering.quality
+    is_moving = len(animation.pictures) > 1
+    described = image_encoding.IMAGE_TYPES.get(asked.media_type)
+    if is_moving and described is not None and described.is_animated:
+        durations = [1000 * (animation.seconds or 0.1)] * len(animation.pictures)
+        return said, image_encoding.encode(
+            animation.pictures, asked.media_type, quality=quality, durations_ms=durations
+        )
+    return said, *(
+        image_encoding.encode([picture], asked.media_type, quality=quality)
+        for picture in animation.pictures
+    )
 
 
 def _image(layout: Layout, max_frame_bytes: int) -> StoredObject:

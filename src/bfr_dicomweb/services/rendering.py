@@ -5,6 +5,7 @@ archive holds, each result is made once for all who ask for it, and kept for a w
 processes are others than those that decode frames, which a slow picture must not delay.
 """
 
+import hashlib
 import os
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ import orjson
 from bfr_dicomweb.blobs.filesystem import FileBlobStore
 from bfr_dicomweb.dicom.frames import Frames
 from bfr_dicomweb.dicom.stored_objects import Layout
-from bfr_dicomweb.errors import ArchiveError, NotFound, UndecodablePixelData
+from bfr_dicomweb.errors import ArchiveError, NotFound, TooLarge, UndecodablePixelData
 from bfr_dicomweb.index import instances
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.instances import StoredInstance
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.rendering import work
-from bfr_dicomweb.rendering.parameters import Rendering
+from bfr_dicomweb.rendering.icons import Icon, icon_of
+from bfr_dicomweb.rendering.parameters import Rendering, Viewport
+from bfr_dicomweb.rendering.work import VolumeRequest
 from bfr_dicomweb.services.work_processes import Call, Made, WorkProcesses
 
 PROCESSES: Final = max(2, (os.cpu_count() or 2) - 1)
@@ -32,6 +35,8 @@ RENDER_SECONDS: Final = 120.0
 CACHE_BYTES: Final = 64 << 20
 # Images that one object is shown through; those behind are left out, and said to be.
 MAX_REFERENCED: Final = 2000
+# Single-frame slices of one target.
+MAX_VOLUME_INSTANCES: Final = 4096
 
 # Of entity tags: the bytes of a picture depend on what makes them.
 RENDERERS: Final = "|".join(f"{name} {version(name)}" for name in ("bfr-dicomweb", "pillow"))
@@ -58,9 +63,14 @@ class Renderer:
         self._work = WorkProcesses(
             processes=PROCESSES, seconds=RENDER_SECONDS, cache_bytes=cache_bytes, failed=_failed
         )
+        # one process, which keeps the volumes that it was asked for last
+        self._volumes = WorkProcesses(
+            processes=1, seconds=RENDER_SECONDS, cache_bytes=cache_bytes, failed=_failed
+        )
 
     def close(self) -> None:
         self._work.close()
+        self._volumes.close()
 
     async def layout(self, stored: StoredInstance, frames: int | None = None) -> Layout:
         """
@@ -118,20 +128,107 @@ class Renderer:
 
         return _one(await self._result([stored], ("frame", number, media_type, rendering), call))
 
-    async def animation(
-        self, stored: StoredInstance, media_type: str, rendering: Rendering
+    async def thumbnail(
+        self, stored: StoredInstance, number: int, media_type: str, size: Viewport | None
     ) -> bytes:
-        """All frames as one moving picture.
+        """One frame of an image in small, or an icon for what is none; counted from 1.
 
         Raises:
-            UndecodablePixelData, InvalidQuery: as `frame`.
+            NotFound: it has been deleted meanwhile.
+        """
+        icon = icon_of(
+            stored.sop_class_uid,
+            stored.transfer_syntax_uid,
+            has_pixel_data=stored.pixel_tag is not None,
+        )
+        if icon not in (None, Icon.VIDEO):
+            return await self._icon(icon, media_type, size)
+
+        async def call() -> Call:
+            layout = await self.layout(stored, number)
+            if icon is Icon.VIDEO:
+                return work.render_video_thumbnail, (layout, media_type, size)
+            return work.render_thumbnail, (
+                layout,
+                number - 1,
+                media_type,
+                size,
+                self._max_frame_bytes,
+            )
+
+        try:
+            made = await self._result([stored], ("thumbnail", number, media_type, size), call)
+        except UndecodablePixelData:  # the decoder crashed, or hung
+            return await self._icon(Icon.PICTURE, media_type, size)
+        return _one(made)
+
+    async def _icon(self, icon: Icon, media_type: str, size: Viewport | None) -> bytes:
+        async def call() -> Call:
+            return work.render_icon, (icon, media_type, size)
+
+        return _one(await self._result([], ("icon", icon, media_type, size), call))
+
+    async def animation(
+        self,
+        stored: StoredInstance,
+        numbers: tuple[int, ...],
+        media_type: str,
+        rendering: Rendering,
+    ) -> bytes:
+        """Frames as one moving picture; counted from 1.
+
+        Raises:
+            UndecodablePixelData, InvalidQuery, NotFound: as `frame`.
+            NotAcceptable: they are too many for one.
+        """
+        require_frames(stored, numbers)
+
+        async def call() -> Call:
+            return work.render_animation, (
+                await self.layout(stored, max(numbers)),
+                tuple(number - 1 for number in numbers),
+                media_type,
+                rendering,
+                self._max_frame_bytes,
+            )
+
+        what = ("animation", numbers, media_type, rendering)
+        return _one(await self._result([stored], what, call))
+
+    async def video(self, stored: StoredInstance, media_type: str, rendering: Rendering) -> bytes:
+        """A stored video in another form than it has.
+
+        Raises:
+            NotAcceptable: that cannot be made here, or it is too large for it.
+            UndecodablePixelData: it cannot be read.
+        """
+
+        async def call() -> Call:
+            return work.render_video, (await self.layout(stored), media_type, rendering)
+
+        return _one(await self._result([stored], ("video", media_type, rendering), call))
+
+    async def video_frame(
+        self,
+        stored: StoredInstance,
+        number: int,
+        count: int,
+        media_type: str,
+        rendering: Rendering,
+    ) -> bytes:
+        """One frame of so many of a stored video as an encoded picture; counted from 1.
+
+        Raises:
+            NotFound: there is no such frame.
+            NotAcceptable, UndecodablePixelData: as `video`.
         """
 
         async def call() -> Call:
             layout = await self.layout(stored)
-            return work.render_animation, (layout, media_type, rendering, self._max_frame_bytes)
+            return work.render_video_frame, (layout, number - 1, count, media_type, rendering)
 
-        return _one(await self._result([stored], ("animation", media_type, rendering), call))
+        what = ("video frame", number, media_type, rendering)
+        return _one(await self._result([stored], what, call))
 
     async def document(self, stored: StoredInstance, media_type: str, charset: str) -> bytes:
         """A report, an encapsulated document or a waveform in one of its media types.
@@ -220,6 +317,71 @@ class Renderer:
 
         what = ("target", target.index, media_type, rendering)
         return _one(await self._result([showing.referring, *showing.images], what, call))
+
+    async def volume(
+        self,
+        found: Sequence[StoredInstance],
+        frame_numbers: Sequence[int] | None,
+        asked: VolumeRequest,
+        presentation: StoredInstance | None = None,
+    ) -> tuple[bytes, ...]:
+        """A picture, or pictures, of the volume that instances make, behind what they show.
+
+        Args:
+            found: All of the target.
+            frame_numbers: From 1, of the only instance; None: all.
+            presentation: The volumetric presentation state that is the target, whose images are
+                looked for; `found` is not.
+
+        Returns:
+            The Rendered Volume Response Module (PS3.18 Annex K) as DICOM JSON, then the pictures.
+
+        Raises:
+            NoVolume, InvalidQuery: they make none, or none that is meant.
+            NotFound: images of the presentation state are not here.
+            TooLarge: it is.
+            NotAcceptable: volumes are not shown here.
+        """
+        images = [one for one in found if one.pixel_tag is not None]
+        if presentation is not None:
+            images = await self._presented(presentation)
+        if len(images) > MAX_VOLUME_INSTANCES:
+            raise TooLarge(f"a volume is made of at most {MAX_VOLUME_INSTANCES} instances")
+        on = images if presentation is None else [presentation, *images]
+        key = hashlib.blake2b(digest_size=16)
+        for stored in on:
+            key.update(stored.digest + stored.change.to_bytes(8, "big"))
+        key.update(repr((frame_numbers, asked.parameters.selection)).encode())
+        kept = (key.digest(), asked)
+
+        async def known() -> Call:
+            return work.render_known_volume, (key.digest(), asked)
+
+        async def unknown() -> Call:
+            layouts = tuple([await self.layout(stored) for stored in images])
+            state = None if presentation is None else await self.layout(presentation)
+            return work.render_volume, (key.digest(), layouts, frame_numbers, state, asked)
+
+        made = await self._volumes.result(("known", *kept), known)
+        if made == work.NOT_KNOWN:
+            # the process that has it, if one has, needs no description of its slices
+            made = await self._volumes.result(kept, unknown)
+        return made if isinstance(made, tuple) else (made,)
+
+    async def _presented(self, presentation: StoredInstance) -> list[StoredInstance]:
+        layout = await self.layout(presentation)
+
+        async def references() -> Call:
+            return work.list_volume_references, (layout,)
+
+        uids: list[str] = orjson.loads(
+            _one(await self._result([presentation], "volume references", references))
+        )
+        found = {
+            one.sop_instance_uid: one
+            for one in await self._index.ask(partial(instances.by_uids, sop_instance_uids=uids))
+        }
+        return [found[uid] for uid in uids if uid in found]
 
     async def _result(
         self, on: Sequence[StoredInstance], what: Hashable, call: Callable[[], Awaitable[Call]]

@@ -1,0 +1,234 @@
+"""Softcopy presentation states: their images as they say that they are to be seen (PS3.4 Annex N).
+
+Grayscale, colour and pseudo-colour ones. What a grayscale presentation state does not speak of
+is not taken from the image: without a Modality LUT it has none, without a VOI LUT all values
+are shown (PS3.4 section N.2.1).
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from bfr_dicomweb.dicom.attributes import tag_of
+from bfr_dicomweb.dicom.stored_objects import StoredObject
+from bfr_dicomweb.rendering import frame_rendering, graphics, grayscale, overlays, viewport
+from bfr_dicomweb.rendering.annotation import annotate
+from bfr_dicomweb.rendering.appearance import Appearance, appearance_of, pixel_aspect
+from bfr_dicomweb.rendering.color import with_profile
+from bfr_dicomweb.rendering.elements import (
+    Attributes,
+    element,
+    first_item,
+    integer,
+    items,
+    numbers,
+    text,
+)
+from bfr_dicomweb.rendering.graphics import Drawing
+from bfr_dicomweb.rendering.grayscale import LookupTable, Rescale
+from bfr_dicomweb.rendering.overlays import Overlay
+from bfr_dicomweb.rendering.palettes import read_palette
+from bfr_dicomweb.rendering.parameters import Rendering, Window
+from bfr_dicomweb.rendering.picture import Picture
+from bfr_dicomweb.rendering.planes import FunctionalGroups
+from bfr_dicomweb.rendering.presentation_annotations import (
+    Annotator,
+    Layer,
+    layers,
+    names_of_layers,
+)
+from bfr_dicomweb.rendering.presentation_geometry import displayed_area, place, placement
+from bfr_dicomweb.rendering.references import (
+    Images,
+    Reference,
+    Target,
+    applies_to,
+    find,
+    ordered,
+    series_references,
+)
+from bfr_dicomweb.rendering.shutters import read_shutters
+
+Samples = npt.NDArray[Any]
+
+GRAYSCALE: Final = "1.2.840.10008.5.1.4.1.1.11.1"
+COLOR: Final = "1.2.840.10008.5.1.4.1.1.11.2"
+PSEUDO_COLOR: Final = "1.2.840.10008.5.1.4.1.1.11.3"
+XA_XRF_GRAYSCALE: Final = "1.2.840.10008.5.1.4.1.1.11.5"
+VARIABLE_MODALITY_LUT: Final = "1.2.840.10008.5.1.4.1.1.11.12"
+
+# Averaged to be subtracted; more are no mask.
+_MAX_MASK_FRAMES: Final = 64
+
+
+def references_of(stored: StoredObject) -> tuple[Reference, ...]:
+    """The images and frames of the Presentation State Relationship module."""
+    return tuple(series_references(stored.attributes, "ReferencedImageSequence"))
+
+
+class PresentationState:
+    """A softcopy presentation state with its images; see `references.Showing`."""
+
+    def __init__(
+        self,
+        stored: StoredObject,
+        images: Images,
+        *,
+        references: tuple[Reference, ...] | None = None,
+    ) -> None:
+        """
+        Args:
+            references: What it is applied to; None: what its relationship module names.
+        """
+        self._stored = stored
+        self._state = stored.attributes
+        self._images = images
+        named = references_of(stored) if references is None else references
+        found, self.left_out = find(named, images)
+        self.targets = ordered(found, images)
+
+    def picture(self, target: Target, rendering: Rendering) -> Picture:
+        uid, number = target.sop_instance_uid, target.frame_number
+        image = self._images[uid]
+        whole, window = self.whole(image, target)
+        whole = replace(whole, pixels=overlays.drawn(whole.pixels, self._overlays(image, number)))
+        area = displayed_area(
+            self._state,
+            uid,
+            number,
+            rows=whole.rows,
+            columns=whole.columns,
+            aspect=pixel_aspect(image.attributes, number - 1),
+        )
+        placed = placement(area, None if rendering.region else rendering.viewport)
+        drawing = Drawing(place(whole, placed))
+        annotator = Annotator(self._stored, drawing, placed, _origin(image, number - 1))
+        for layer in self._layers().values():
+            annotator.draw(layer, uid, number)
+        picture = drawing.picture
+        if rendering.region:
+            picture = viewport.place(picture, rendering)
+        finished = with_profile(picture, rendering.icc_profile)
+        return annotate(finished, image, number - 1, rendering.annotations, window=window)
+
+    def whole(self, image: StoredObject, target: Target) -> tuple[Picture, Window | None]:
+        """A frame in its own size, with its shutters, and the window that it is shown with."""
+        appearance = self.appearance(image, target)
+        samples = self._subtracted(image, target.frame_number - 1)
+        window = frame_rendering.chosen_window(samples, appearance)
+        return frame_rendering.of_samples(image, samples, appearance, window), window
+
+    def appearance(self, image: StoredObject, target: Target) -> Appearance:
+        """How a frame is to be seen, without what is drawn over it."""
+        number = target.frame_number
+        seen = replace(
+            appearance_of(image, number - 1),
+            overlays=(),
+            shutters=read_shutters(self._stored, self._state, number - 1),
+        )
+        profile = self._stored.content(element(self._state, "ICCProfile"))
+        if profile:
+            seen = replace(seen, icc_profile=profile)
+        if self._stored.sop_class_uid == COLOR or image.description.samples_per_pixel > 1:
+            return seen
+        is_pseudo = self._stored.sop_class_uid == PSEUDO_COLOR
+        return replace(
+            self.grays(image, target, self._state, seen),
+            presentation_lut=grayscale.read_presentation_lut(self._stored, self._state),
+            inverted=text(self._state, "PresentationLUTShape") == "INVERSE",
+            pseudo_color=read_palette(self._stored, self._state) if is_pseudo else None,
+        )
+
+    def grays(
+        self, image: StoredObject, target: Target, said: Attributes, seen: Appearance
+    ) -> Appearance:
+        """With the Modality and Softcopy VOI LUT that a data set or item has for a frame."""
+        modality = self._modality(said, target)
+        voi = next(
+            (
+                grayscale.read_voi(self._stored, item, modality=modality)
+                for item in items(said, "SoftcopyVOILUTSequence")
+                if applies_to(item, target.sop_instance_uid, target.frame_number)
+            ),
+            None,
+        )
+        if voi is None and not self._subtracts() and image.description.bits_allocated <= 16:
+            voi = grayscale.full_range(image.description, modality)
+        return replace(
+            seen, modality=modality, voi=voi, inverted=False, palette=None, supplemental=None
+        )
+
+    def _modality(self, said: Attributes, target: Target) -> Rescale | LookupTable:
+        for item in items(said, "VariableModalityLUTSequence"):
+            if applies_to(item, target.sop_instance_uid, target.frame_number):
+                found = grayscale.read_modality(self._stored, item)
+                if found is not None:
+                    return found
+        found = grayscale.read_modality(self._stored, said)
+        return Rescale() if found is None else found
+
+    def _subtracts(self) -> bool:
+        return text(self._state, "RecommendedViewingMode") == "SUB" and bool(
+            items(self._state, "MaskSubtractionSequence")
+        )
+
+    def _subtracted(self, image: StoredObject, index: int) -> Samples:
+        """The samples of a frame, less those of its mask (PS3.3 section C.7.6.10)."""
+        samples = image.samples(index)
+        if not self._subtracts() or samples.ndim == 3:
+            return samples
+        mask = first_item(self._state, "MaskSubtractionSequence")
+        frames = [int(number) - 1 for number in numbers(mask, "MaskFrameNumbers")]
+        if text(mask, "MaskOperation") == "TID":
+            frames = [index - (integer(mask, "TIDOffset") or 1)]
+        known = [frame for frame in frames if 0 <= frame < image.number_of_frames]
+        if not known:
+            return samples
+        total = np.zeros(samples.shape, np.float32)
+        for frame in known[:_MAX_MASK_FRAMES]:
+            total += image.samples(frame)
+        difference: Samples = samples - total / len(known[:_MAX_MASK_FRAMES])
+        return difference
+
+    def _layers(self) -> dict[str, Layer]:
+        found = layers(self._state)
+        for name in names_of_layers(self._state):
+            if name not in found:
+                found[name] = Layer(name, len(found), graphics.WHITE)
+        return found
+
+    def _overlays(self, image: StoredObject, number: int) -> tuple[Overlay, ...]:
+        """Those that are activated, of the presentation state or else of the image."""
+        described = self._layers()
+        order = {name: place for place, name in enumerate(described)}
+        found = []
+        for group in overlays.GROUPS:
+            name = _activation_layer(self._state, group)
+            if not name:
+                continue
+            plane = overlays.read_overlay(self._stored, group, number - 1)
+            if plane is None:
+                plane = overlays.read_overlay(image, group, number - 1)
+            if plane is not None:
+                color = described[name].color if name in described else graphics.WHITE
+                found.append((order.get(name, 0), replace(plane, color=color)))
+        return tuple(plane for _order, plane in sorted(found, key=lambda pair: pair[0]))
+
+
+def _activation_layer(state: Attributes, group: int) -> str:
+    # a repeating group, which keywords do not name
+    values = state.get(f"{group:04X}1001", {}).get("Value") or [""]
+    return str(values[0]).strip()
+
+
+def _origin(image: StoredObject, index: int) -> tuple[int, int]:
+    """Where a tile begins in the Total Pixel Matrix."""
+    if tag_of("TotalPixelMatrixColumns") not in image.attributes:
+        return 0, 0
+    groups = FunctionalGroups(image.attributes)
+    tile = groups.group(index, "PlanePositionSlideSequence")
+    column = integer(tile, "ColumnPositionInTotalImagePixelMatrix") or 1
+    row = integer(tile, "RowPositionInTotalImagePixelMatrix") or 1
+    return column - 1, row - 1
