@@ -1,6 +1,7 @@
 """Rendered resources (PS3.18 sections 8.3.5 and 8.7.4); ids are those of the conformance cases."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -11,9 +12,14 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.uid import BasicTextSRStorage, EnhancedMRImageStorage
+from pydicom.uid import (
+    BasicTextSRStorage,
+    EnhancedMRImageStorage,
+    JPEGBaseline8Bit,
+)
 
 import presentation_objects
+from live import Live
 from objects import a_cine, a_dataset, uid, written
 from retrieved import jpeg, parts_of, raw_parts
 from stored_images import a_ramp
@@ -25,6 +31,8 @@ Pixels = npt.NDArray[Any]
 JPEG, PNG, GIF = "image/jpeg", "image/png", "image/gif"
 SEVERAL_JPEG = 'multipart/related; type="image/jpeg"'
 ROWS, COLUMNS = 48, 64
+# What is shown does not depend on the database; how it is found there, the other classes tell.
+ONE_DATABASE = pytest.mark.parametrize("server", ["sqlite"], indirect=True, scope="session")
 
 
 def slices() -> list[Dataset]:
@@ -167,6 +175,7 @@ class TestMediaTypes:
         assert (part.status_code, part.content) == (206, whole[4:10])
 
 
+@ONE_DATABASE
 class TestSeveral:
     def test_a_study_is_no_single_picture(self, ask: Ask, ct: list[Dataset]) -> None:
         """REN-05"""
@@ -201,6 +210,7 @@ class TestSeveral:
         assert len(parts_of(response)) == 1
 
 
+@ONE_DATABASE
 class TestWindow:
     """REN-10, REN-11: PS3.3 sections C.11.2.1.2 and C.11.2.1.3"""
 
@@ -237,6 +247,7 @@ class TestWindow:
         assert ask(JPEG, window=window).status_code == 400
 
 
+@ONE_DATABASE
 class TestViewport:
     @pytest.mark.parametrize(
         ("viewport", "size"), [("32,32", (32, 24)), ("128,128", (128, 96))], ids=["REN-14", "-15"]
@@ -268,6 +279,7 @@ class TestViewport:
         assert ask(JPEG, viewport=viewport).status_code == 400
 
 
+@ONE_DATABASE
 class TestQualityAndAnnotation:
     def test_a_low_quality_is_not_larger(self, ask: Ask) -> None:
         """REN-21"""
@@ -298,6 +310,7 @@ class TestQualityAndAnnotation:
         assert ask(JPEG, annotation="").status_code == 400
 
 
+@ONE_DATABASE
 class TestColor:
     @pytest.fixture
     def photograph(self, ask: Ask, store: Store) -> str:
@@ -351,6 +364,7 @@ class TestColor:
         assert (shown[..., 2] == 7).all()
 
 
+@ONE_DATABASE
 class TestFrames:
     """F8"""
 
@@ -396,6 +410,55 @@ class TestFrames:
     @pytest.mark.parametrize("number", ["4", "1,4"])
     def test_a_frame_that_is_not_there_is_404(self, ask: Ask, frames: Dataset, number: str) -> None:
         assert ask(SEVERAL_JPEG, f"{path_of(frames)}/frames/{number}").status_code == 404
+
+
+@ONE_DATABASE
+class TestSafety:
+    def test_a_frame_that_is_declared_to_be_huge_is_refused(self, ask: Ask, store: Store) -> None:
+        bomb = pydicom.dcmread(BytesIO(a_cine([jpeg(1)])))
+        bomb.Rows = bomb.Columns = 65535
+        store([written(bomb, JPEGBaseline8Bit)])
+
+        response = ask(JPEG, path_of(bomb) + "/frames/1")
+
+        assert response.status_code == 406
+        assert "exceeds the limit" in response.text
+
+    def test_one_that_is_declared_to_be_larger_than_it_is_is_refused(
+        self, ask: Ask, store: Store
+    ) -> None:
+        lie = pydicom.dcmread(BytesIO(a_cine([jpeg(1)])))
+        lie.Rows = lie.Columns = 8000
+        store([written(lie, JPEGBaseline8Bit)])
+
+        assert ask(JPEG, path_of(lie) + "/frames/1").status_code == 406
+
+    def test_a_slow_picture_keeps_no_frame_waiting(
+        self, ask: Ask, store: Store, server: Live, client: httpx2.Client
+    ) -> None:
+        """Frames are decoded by other processes than those that render."""
+        noise = np.random.default_rng(7).integers(0, 4096, (30, 256, 256), dtype="<u2")
+        long = a_dataset(
+            SOPClassUID=EnhancedMRImageStorage,
+            NumberOfFrames=30,
+            Rows=256,
+            Columns=256,
+            PixelData=noise.tobytes(),
+        )
+        compressed = a_cine([jpeg(9)])
+        store([written(long), compressed])
+        frame = path_of(pydicom.dcmread(BytesIO(compressed))) + "/frames/1"
+
+        def animate(quality: int) -> None:
+            headers = {"Accept": GIF}
+            where = f"{server.url}{path_of(long)}/rendered?quality={quality}&viewport=1024,1024"
+            assert httpx2.get(where, headers=headers, timeout=60).status_code == 200
+
+        with ThreadPoolExecutor(2) as threads:
+            slow = [threads.submit(animate, quality) for quality in (1, 2)]
+            wanted = {"Accept": "application/octet-stream"}
+            assert client.get(frame, headers=wanted).status_code == 200
+            assert not any(one.done() for one in slow)
 
 
 class TestPresentationStates:
@@ -474,6 +537,7 @@ class TestPresentationStates:
         assert shown.content == ask(PNG, path_of(state)).content
 
 
+@ONE_DATABASE
 class TestText:
     def test_a_report_is_text(self, ask: Ask, store: Store) -> None:
         """REN-07, COM-32"""

@@ -19,6 +19,9 @@ Ask = Callable[..., httpx2.Response]
 JPEG, PNG, JSON = "image/jpeg", "image/png", "application/dicom+json"
 SIDE, SLICES = 32, 16
 
+# What is shown does not depend on the database.
+pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True, scope="session")
+
 
 def phantom() -> list[Dataset]:
     """Slices of 1 mm with a bright cube on the patient's left, at the front, at the head."""
