@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bfr_dicomweb.errors import InvalidMessage
 from bfr_dicomweb.hl7v2 import fields
-from bfr_dicomweb.hl7v2.exchange import Sender
+from bfr_dicomweb.hl7v2.exchange import Fields, Sender
 from bfr_dicomweb.hl7v2.field_names import FieldName
 from bfr_dicomweb.hl7v2.message import Message, Segment
 from bfr_dicomweb.hl7v2.occasion import Occasion
@@ -161,17 +161,20 @@ def aliases(
     return sender.said_before.once(written, lambda: _aliases(group, sender, of_orders))
 
 
-def _written(group: Group, names: Iterable[FieldName]) -> Iterator[object]:
+def _written(group: Group, names: Fields) -> list[object]:
     """All that can be read from these fields, as it was sent."""
-    for name in names:
-        segments = group.segments.get(name.segment)
-        if not segments:
-            yield None
-        elif name.code:
-            yield tuple([fields.text(o, 5) for o in segments if fields.text(o, 3) == name.code])
-        else:
-            yield segments[0].encoding_of(name.number)
-            yield tuple([one.raw(name.number) for one in segments])
+    written: list[object] = []
+    for name, numbers in names.by_segment:
+        segments = group.segments.get(name)
+        if segments:
+            # one message has one encoding
+            written.append(segments[0].encoding_of(numbers[-1]))
+            written += [segment.raws(numbers) for segment in segments]
+        written.append(name)
+    if names.codes and (observed := group.all("OBX")):
+        found = ((fields.text(obx, 3), obx) for obx in observed)
+        written += [(code, fields.text(obx, 5)) for code, obx in found if code in names.codes]
+    return written
 
 
 def _aliases(

@@ -3,8 +3,8 @@
 Its tables and keys stand, with their meanings, in ``senders.example.toml`` (`EXAMPLE`).
 """
 
-from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -110,12 +110,12 @@ class Sender:
     said_before: SaidBefore = field(default_factory=SaidBefore, repr=False)
 
     @property
-    def naming_fields(self) -> tuple[FieldName, ...]:
+    def naming_fields(self) -> "Fields":
         """All that an exam can be named in."""
         return _naming_fields(self)
 
     @property
-    def fact_fields(self) -> tuple[FieldName, ...]:
+    def fact_fields(self) -> "Fields":
         """What is told of an exam in them, IPC and PV1 does not change with its status."""
         return _fact_fields(self)
 
@@ -140,9 +140,7 @@ _NAMING: Final = (
     *("accession", "filler", "placer", "group"),
     *("procedure_id", "step_id", "study_uid"),
 )
-
-
-# What else is told of an exam besides IPC and PV1: in fields that a sender can choose, and others.
+# What else is told of it besides IPC and PV1: in fields that a sender can choose, and others.
 _TELLING: Final = ("modality", "station_name", "station_ae_title", "start", "end")
 _TOLD: Final = (
     *(FieldName("ORC", number) for number in (7, 12, 16, 17, 21)),
@@ -152,16 +150,38 @@ _TOLD: Final = (
 )
 
 
-@lru_cache(maxsize=512)
-def _fact_fields(sender: Sender) -> tuple[FieldName, ...]:
-    chosen = (name for item in _TELLING for name in sender.fields[item])
-    # a field is compared as a whole
-    return tuple(dict.fromkeys(replace(name, component=1) for name in (*_TOLD, *chosen)))
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """
+    Attributes:
+        by_segment: Names of segments, and numbers of their fields.
+        codes: Of OBX-3, whose OBX-5 count too.
+    """
+
+    by_segment: tuple[tuple[str, tuple[int, ...]], ...]
+    codes: frozenset[str]
+
+
+def _by_segment(names: Iterable[FieldName]) -> Fields:
+    numbers: dict[str, set[int]] = {}
+    codes = set()
+    for name in names:
+        if name.code:
+            codes.add(name.code)
+        else:
+            numbers.setdefault(name.segment, set()).add(name.number)
+    by_segment = tuple((name, tuple(sorted(found))) for name, found in numbers.items())
+    return Fields(by_segment, frozenset(codes))
 
 
 @lru_cache(maxsize=512)
-def _naming_fields(sender: Sender) -> tuple[FieldName, ...]:
-    return tuple(dict.fromkeys(name for item in _NAMING for name in sender.fields[item]))
+def _naming_fields(sender: Sender) -> Fields:
+    return _by_segment(name for item in _NAMING for name in sender.fields[item])
+
+
+@lru_cache(maxsize=512)
+def _fact_fields(sender: Sender) -> Fields:
+    return _by_segment([*_TOLD, *(name for item in _TELLING for name in sender.fields[item])])
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,12 @@ class Segment:
         """A field as it was sent, "" when absent."""
         return self._fields[field] if field < len(self._fields) else ""
 
+    def raws(self, numbers: tuple[int, ...]) -> tuple[str, ...]:
+        """Several fields as they were sent, "" for each that is absent."""
+        sent = self._fields
+        count = len(sent)
+        return tuple([sent[number] if number < count else "" for number in numbers])
+
     def field(self, number: int) -> Field:
         return Field(self.raw(number), self.encoding_of(number))
 
