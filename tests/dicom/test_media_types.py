@@ -460,3 +460,12 @@ def test_no_offer_has_a_greater_weight_than_the_chosen_one(ranges: list[tuple[st
     except NotAcceptable:
         chosen = 0
     assert chosen == max(weights.values())
+
+
+def test_a_link_does_not_mix_an_object_with_a_picture() -> None:
+    """8.3.3.1; in a header image/jpeg beside application/dicom is compressed bulk data"""
+    offers = (Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN, is_default=True),)
+
+    with pytest.raises(InvalidRequest, match="mixes"):
+        select("*/*", "application/dicom,image/jpeg", offers)
+    assert select("application/dicom, image/jpeg", None, offers) is offers[0]

@@ -548,6 +548,15 @@ class TestText:
             assert response.headers["Content-Type"] == f"{media_type}; charset=utf-8"
             assert "Återbesök på måndag" in response.content.decode()
 
+    def test_html_can_do_nothing(self, ask: Ask, store: Store) -> None:
+        report = a_report("<script>alert(1)</script>")
+        store([written(report)])
+        response = ask("text/html", path_of(report))
+
+        assert response.headers["Content-Security-Policy"].startswith("sandbox;")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert b"<script" not in response.content
+
     def test_it_is_html_by_default(self, ask: Ask, store: Store) -> None:
         report = a_report("x")
         store([written(report)])

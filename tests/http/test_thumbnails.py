@@ -15,6 +15,7 @@ from pydicom.uid import (
     EnhancedMRImageStorage,
     JPEG2000Lossless,
     UltrasoundImageStorage,
+    VLWholeSlideMicroscopyImageStorage,
 )
 
 from objects import a_dataset, uid, written
@@ -241,6 +242,35 @@ class TestTheRepresentative:
 
         assert abs(shade_of(ask(instance_path(cine))) - 200) < 2
         assert abs(shade_of(ask(f"{instance_path(cine)}/frames/4")) - 10) < 2
+
+    def test_a_slide_is_shown_as_a_whole(self, ask: Ask, store: Store) -> None:
+        shades = (20, 80, 140, 200)
+        tiles = np.stack([np.full((16, 16), shade, np.uint8) for shade in shades])
+        slide = an_even_image(
+            0,
+            SOPClassUID=VLWholeSlideMicroscopyImageStorage,
+            Modality="SM",
+            NumberOfFrames=4,
+            TotalPixelMatrixColumns=32,
+            TotalPixelMatrixRows=32,
+            DimensionOrganizationType="TILED_FULL",
+        )
+        slide.PixelData = tiles.tobytes()
+        label = an_even_image(
+            255,
+            SOPClassUID=VLWholeSlideMicroscopyImageStorage,
+            Modality="SM",
+            StudyInstanceUID=slide.StudyInstanceUID,
+            SeriesInstanceUID=slide.SeriesInstanceUID,
+            ImageType=["ORIGINAL", "PRIMARY", "LABEL", "NONE"],
+        )
+        store([written(slide), written(label)])
+
+        shown = np.asarray(image_of(ask(series_path(slide), PNG)).convert("L"))
+
+        assert shown.shape == (32, 32)
+        corners = [shown[row, column] for row in (8, 24) for column in (8, 24)]
+        assert corners == pytest.approx(shades, abs=2)
 
 
 class TestWhatHasNoPicture:

@@ -41,15 +41,15 @@ def stream_of(name: str) -> bytes:
 
 
 def decoded(content: bytes) -> list[Pixels]:
-    with av.open(BytesIO(content)) as container:
+    with av.open(BytesIO(content), "r") as container:
         return [np.asarray(one.to_ndarray(format="rgb24")) for one in container.decode(video=0)]
 
 
 def described(content: bytes) -> tuple[str, str, int, float]:
     """File format, codec, frames, and seconds."""
-    with av.open(BytesIO(content)) as container:
+    with av.open(BytesIO(content), "r") as container:
         codec = container.streams.video[0].codec_context.name
-        count = sum(1 for _ in container.decode(video=0))
+        count = len(list(container.decode(video=0)))
         return container.format.name.split(",")[0], codec, count, (container.duration or 0) / 1e6
 
 
@@ -207,7 +207,7 @@ class TestCine:
         return stored
 
     def times_of(self, content: bytes) -> list[float]:
-        with av.open(BytesIO(content)) as container:
+        with av.open(BytesIO(content), "r") as container:
             return [float(frame.time or 0) for frame in container.decode(video=0)]
 
     def test_all_frames_are_a_film(self, ask: Ask, cine: Callable[..., str]) -> None:

@@ -336,21 +336,68 @@ def test_a_bitmap_shutter_is_an_overlay_of_the_presentation_state() -> None:
     assert (found > 0).sum() == 1
 
 
-def test_a_mask_is_subtracted() -> None:
-    image = an_image(a_ramp(16, 16))
-    frames = [a_ramp(16, 16), a_ramp(16, 16) + 50]
-    image.NumberOfFrames = 2
+def a_run(*frames: npt.NDArray[Any], **subtraction: Any) -> tuple[Dataset, Dataset]:
+    """An image of these frames, and a presentation state that subtracts; 50 is shown as 129."""
+    image = an_image(frames[0])
+    image.NumberOfFrames = len(frames)
     image.PixelData = b"".join(frame.tobytes() for frame in frames)
     state = a_state(
         image,
         RecommendedViewingMode="SUB",
-        MaskSubtractionSequence=[an_item(MaskOperation="AVG_SUB", MaskFrameNumbers=[1])],
+        MaskSubtractionSequence=[an_item(**subtraction)],
         SoftcopyVOILUTSequence=[a_window(50, 101)],
+    )
+    return state, image
+
+
+def test_a_mask_is_subtracted() -> None:
+    state, image = a_run(
+        a_ramp(16, 16), a_ramp(16, 16) + 50, MaskOperation="AVG_SUB", MaskFrameNumbers=[1]
     )
 
     _mask, contrast = shown(state, image)
 
     assert set(contrast.pixels.ravel().tolist()) == {129}
+
+
+def test_several_frames_of_a_mask_are_averaged() -> None:
+    ramp = a_ramp(16, 16)
+    state, image = a_run(
+        ramp, ramp + 20, ramp + 60, MaskOperation="AVG_SUB", MaskFrameNumbers=[1, 2]
+    )
+
+    assert set(shown(state, image)[2].pixels.ravel().tolist()) == {129}
+
+
+def test_time_interval_difference_subtracts_an_earlier_frame() -> None:
+    ramp = a_ramp(16, 16)
+    state, image = a_run(ramp, ramp + 10, ramp + 50, MaskOperation="TID", TIDOffset=2)
+
+    assert set(shown(state, image)[2].pixels.ravel().tolist()) == {129}
+
+
+def test_frames_outside_of_its_range_keep_what_they_are() -> None:
+    flat = np.full((16, 16), 50, np.uint16)
+    state, image = a_run(
+        flat, flat, MaskOperation="AVG_SUB", MaskFrameNumbers=[1], ApplicableFrameRange=[2, 2]
+    )
+
+    first, second = shown(state, image)
+
+    assert first.pixels[0, 0] == 129
+    assert second.pixels[0, 0] < 5
+
+
+def test_a_mask_is_moved_before_it_is_subtracted() -> None:
+    mask = np.zeros((16, 16), np.uint16)
+    mask[4, 4] = 40
+    contrast = np.full((16, 16), 50, np.uint16)
+    contrast[6, 5] = 90
+    state, image = a_run(
+        mask, contrast, MaskOperation="AVG_SUB", MaskFrameNumbers=[1], MaskSubPixelShift=[2, 1]
+    )
+
+    assert set(shown(state, image)[1].pixels.ravel().tolist()) == {129}
 
 
 def test_a_colour_presentation_state_has_its_own_icc_profile() -> None:

@@ -234,6 +234,15 @@ def test_points_of_long_outlines_are_counted() -> None:
     assert rows(shown(drawn))[0].value.endswith("and 976 more")
 
 
+def test_points_that_lie_beside_the_attributes_are_not_told() -> None:
+    drawn = item("SCOORD", REGION) | {
+        "00700023": element("CS", "POLYLINE"),
+        "00700022": {"vr": "FL", "BulkDataURI": "\0/bulkdata/x"},
+    }
+
+    assert rows(shown(drawn))[0].value == "line through more points than are told here"
+
+
 def test_times_are_told_in_seconds() -> None:
     marked = item("TCOORD", REGION) | {
         "0040A130": element("CS", "SEGMENT"),

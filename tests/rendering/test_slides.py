@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.errors import InvalidQuery, TooLarge
 from bfr_dicomweb.rendering import slides
-from bfr_dicomweb.rendering.parameters import Rendering, Viewport
-from bfr_dicomweb.rendering.referring import render_references
+from bfr_dicomweb.rendering.parameters import Annotation, Rendering, Viewport
+from bfr_dicomweb.rendering.referring import references_of, render_references
 from bfr_dicomweb.rendering.slides import slide_region
 from shared_data import SHARED, require_shared_data
 from stored_images import an_image, an_item, stored
@@ -148,6 +148,30 @@ def test_tiles_come_from_the_coarsest_level_that_is_fine_enough(
     assert not counted[0].frames
     assert set(counted[1].frames) == {0, 1, 4, 5}
     assert not counted[2].frames
+
+
+def test_a_slide_is_shown_as_one_picture_out_of_the_levels_of_its_series(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fine, coarse = a_slide(a_matrix(128, 128)), a_slide(a_matrix(32, 32))
+    coarse.SeriesInstanceUID = fine.SeriesInstanceUID
+    archive = {level.SOPInstanceUID: stored(level) for level in (fine, coarse)}
+    counted = Counted(archive[fine.SOPInstanceUID], monkeypatch)
+    opened = archive[fine.SOPInstanceUID]
+
+    (needed,) = references_of(opened)
+    found = render_references(opened, archive, region(width=32, height=32))
+
+    assert (needed.sop_instance_uid, needed.series_instance_uid) == ("", fine.SeriesInstanceUID)
+    assert [each.target.sop_instance_uid for each in found.shown] == [fine.SOPInstanceUID]
+    assert not counted.frames
+
+
+def test_what_is_asked_for_is_written_into_a_slide() -> None:
+    slide = stored(a_slide(np.zeros((128, 128, 3), np.uint8)))
+    asked = Rendering(annotations=frozenset({Annotation.PATIENT}))
+
+    assert slide_region([slide], asked).pixels.any()
 
 
 def test_an_overview_is_no_level(monkeypatch: pytest.MonkeyPatch) -> None:

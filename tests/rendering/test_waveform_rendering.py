@@ -134,7 +134,7 @@ def test_pressures_have_a_scale_that_fits_and_is_told() -> None:
     svg = svg_of(a_waveform(a_group(samples, "ART", unit="mm[Hg]")))
 
     assert np.ptp(curves(svg, "ART")[0][:, 1]) == pytest.approx(20)
-    assert "10 mm = 20 mm[Hg], middle 100 mm[Hg]" in said(svg)
+    assert "10 mm = 20 mmHg, middle 100 mmHg" in said(svg)
 
 
 def test_a_curve_has_a_gap_where_nothing_was_measured() -> None:

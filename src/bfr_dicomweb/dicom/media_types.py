@@ -402,7 +402,11 @@ def select(header: str | None, parameter: str | None, offers: Sequence[Offer]) -
 @lru_cache(maxsize=1024)
 def _select(accept: Accept, offers: tuple[Offer, ...]) -> Offer:
     # An accept parameter stands in a link: the header beside it is the browser's own.
-    if _is_mixed(accept.parameter or accept.ranges, rendered=_is_rendered(offers)):
+    if _is_mixed(
+        accept.parameter or accept.ranges,
+        rendered=_is_rendered(offers),
+        linked=bool(accept.parameter),
+    ):
         where = "accept parameter" if accept.parameter else "Accept header"
         raise InvalidRequest(f"the {where} mixes DICOM and rendered media types")
     chosen = _best(accept.parameter, offers) or _best(accept.ranges, offers)
@@ -431,13 +435,16 @@ def _is_rendered(offers: Iterable[Offer]) -> bool:
     )
 
 
-def _is_mixed(ranges: Iterable[MediaRange], *, rendered: bool) -> bool:
+def _is_mixed(ranges: Sequence[MediaRange], *, rendered: bool, linked: bool) -> bool:
     """Whether DICOM and rendered media types are asked for together (section 8.7.5).
 
     image/jpeg and others stand in both tables: beside application/dicom they are
-    compressed bulkdata, unless the resource is a rendered one; beside metadata, which
-    has no bulkdata, they can only mean rendered.
+    compressed bulkdata, unless the resource is a rendered one, or they stand in a link,
+    which is about one thing; beside metadata, which has no bulkdata, they can only mean
+    rendered.
     """
+    if linked and any(one.media_type == DICOM for one in ranges):
+        rendered = True
     wanted = {one.media_type for one in ranges if one.thousandths}
     if wanted.isdisjoint(_DICOM):
         return False

@@ -45,6 +45,8 @@ from bfr_dicomweb.services.rendering import RENDERERS
 from bfr_dicomweb.services.retrieve import StoredInstance
 
 UTF_8: Final = "utf-8"
+# What a browser could run.
+_ACTIVE: Final = frozenset({"text/html", "text/xml", "image/svg+xml"})
 # Of a list of character sets, more are not looked at.
 MAX_CHARSETS: Final = 32
 
@@ -61,6 +63,7 @@ async def retrieve_rendered(request: Request) -> Response:
         is_alone=ref.level is Level.INSTANCE,
         is_linked=bool(accept.parameter),
         charset=charset_of(request),
+        base_uri=base_uri_of(request),
     )
     found = await retrieve.list_instances(service.archive, ref)
     chosen = await _chosen(service, accept, found, wanted)
@@ -107,7 +110,7 @@ async def single(
         content_type=part.content_type,
         location=part.location,
         etag=etag,
-        **({"Cache-Control": CACHE_CONTROL} if rendition.state else {}),
+        **_headers(rendition, offer),
     )
 
 
@@ -144,6 +147,7 @@ def _etag(chosen: Sequence[tuple[Rendition, Offer]]) -> str:
         wanted.frame_numbers,
         distinct(wanted.rendering),
         wanted.charset,
+        wanted.base_uri,
         wanted.presentation,
         *((one.stored.change, one.stored.digest.hex(), one.state, offer) for one, offer in chosen),
     )
@@ -173,6 +177,16 @@ async def _chosen(
 def distinct(rendering: Rendering) -> tuple[object, ...]:
     """For an entity tag: the text of a set has no order that all processes share."""
     return replace(rendering, annotations=frozenset()), sorted(rendering.annotations)
+
+
+def _headers(rendition: Rendition, offer: Offer) -> dict[str, str]:
+    headers = {"Cache-Control": CACHE_CONTROL} if rendition.state else {}
+    if offer.media_type in _ACTIVE:
+        # what others have written is shown; whatever it asks for beside that is not done
+        headers["Content-Security-Policy"] = (
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        )
+    return headers
 
 
 def _require_profile(offer: Offer, wanted: Wanted) -> None:

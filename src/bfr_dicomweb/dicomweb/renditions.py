@@ -43,6 +43,7 @@ class Wanted:
         is_linked: The media type comes from a link (the accept parameter), where one picture
             is better than none.
         charset: Of text.
+        base_uri: Of the service, for what a text refers to.
         presentation: The presentation state to apply; None: as the image says itself.
     """
 
@@ -51,6 +52,7 @@ class Wanted:
     is_alone: bool
     is_linked: bool
     charset: str = "utf-8"
+    base_uri: str = ""
     presentation: Ref | None = None
 
 
@@ -243,7 +245,9 @@ async def _document(service: Service, stored: StoredInstance, wanted: Wanted) ->
     renderer = service.archive.renderer
 
     def shown(offer: Offer) -> list[Shown]:
-        make = partial(renderer.document, stored, offer.media_type, wanted.charset)
+        # only XML refers to parts of the instance
+        url = wanted.base_uri + stored.ref.path if offer.media_type == "text/xml" else ""
+        make = partial(renderer.document, stored, offer.media_type, wanted.charset, url)
         return [Shown("/rendered", made(make))]
 
     return Rendition(stored, wanted, tuple(offers), shown)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from bfr_dicomweb.dicom.media_types import JPEG, Offer
 from bfr_dicomweb.dicomweb import rendering_parameters, wado
-from bfr_dicomweb.dicomweb.renditions import STILL, representative_frame
+from bfr_dicomweb.dicomweb.renditions import STILL
 from bfr_dicomweb.dicomweb.responses import CACHE_CONTROL, not_modified, single_part
 from bfr_dicomweb.dicomweb.service import (
     accept_of,
@@ -32,7 +32,7 @@ async def retrieve_thumbnail(request: Request) -> Response:
     offer = accept_of(request).select(OFFERS)
     stored = await thumbnails.representative(service.archive, ref)
     listed = request.path_params.get("frames")
-    number = representative_frame(stored)
+    number = None
     path = ref.path
     if listed is not None:
         numbers = wado.frame_numbers(listed)

@@ -76,6 +76,7 @@ async def _rendered(
             is_alone=True,
             is_linked=True,
             charset=rendered.charset_of(request),
+            base_uri=base_uri_of(request),
             presentation=wanted.shown.presentation,
         ),
     )

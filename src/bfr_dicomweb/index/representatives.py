@@ -36,6 +36,13 @@ _WITH_PIXELS: Final = f"""
     SELECT i.sop_instance_uid, i.pixel_tag FROM instance i
     WHERE i.series_id = ?1 AND i.pixel_tag IS NOT NULL {_IN_ORDER}
 """  # noqa: S608 # our words
+# Of the levels of a pyramid; those of one frame are labels and overviews.
+_SLIDES: Final = "SM"
+_COARSEST: Final = """
+    SELECT i.sop_instance_uid FROM instance i
+    WHERE i.series_id = ?1 AND i.pixel_tag IS NOT NULL AND i.number_of_frames > 1
+    ORDER BY i.number_of_frames, i.sop_instance_uid LIMIT 1
+"""
 
 
 async def find(conn: Connection, ref: Ref) -> StoredInstance | None:
@@ -67,7 +74,11 @@ def _rank(found: Sequence[Any]) -> tuple[int, int, str]:
 
 async def _middle(conn: Connection, found: Sequence[Any]) -> tuple[str | None, bool]:
     """UID of the instance in the middle, or of the first with pixels, and whether it has them."""
-    key, _, count, _ = found
+    key, modality, count, _ = found
+    if modality == _SLIDES:
+        coarsest = await row(conn, _COARSEST, (key,))
+        if coarsest is not None:
+            return coarsest[0], True
     middle = await row(conn, _AT, (key, (count - 1) // 2))
     if middle is not None and middle[1] is not None:
         return middle[0], True

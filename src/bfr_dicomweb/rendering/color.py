@@ -108,8 +108,10 @@ def _of_reversible(eight: Pixels) -> Pixels:
 
 def rgb_of_lab(encoded: list[int] | tuple[int, ...]) -> tuple[int, int, int]:
     """sRGB of a CIELab value of 16 bits each (PS3.3 section C.10.7.1.1)."""
-    lightness = encoded[0] * 100 / 0xFFFF
-    a, b = (value * 255 / 0xFFFF - 128 for value in encoded[1:3])
+    # what does not fit into 16 bits is written in none but broken objects
+    first, *others = (min(max(value, 0), 0xFFFF) for value in encoded[:3])
+    lightness = first * 100 / 0xFFFF
+    a, b = (value * 255 / 0xFFFF - 128 for value in others)
     y = (lightness + 16) / 116
     xyz = np.array([_uncurved(y + a / 500), _uncurved(y), _uncurved(y - b / 200)]) * D50
     linear = np.clip(np.linalg.inv(_to_d50(_SRGB)) @ xyz, 0, 1)

@@ -8,6 +8,7 @@ from bfr_dicomweb.rendering.referring import SHOWS_OTHERS
 
 # Basic Text SR and its kin, key object selection left out; waveforms; encapsulated documents
 _REPORT: Final = "1.2.840.10008.5.1.4.1.1.88."
+_MACULAR_GRID: Final = "1.2.840.10008.5.1.4.1.1.79.1"
 _WAVEFORM: Final = "1.2.840.10008.5.1.4.1.1.9."
 _ENCAPSULATED: Final = "1.2.840.10008.5.1.4.1.1.104."
 
@@ -28,6 +29,7 @@ def kind_of(sop_class_uid: str, transfer_syntax_uid: str, *, has_pixel_data: boo
     if has_pixel_data:
         is_video = transfer_syntax_uid.startswith(VIDEO)
         return Kind.VIDEO if is_video else Kind.IMAGE
-    if sop_class_uid.startswith((_REPORT, _WAVEFORM, _ENCAPSULATED)):
+    is_document = sop_class_uid.startswith((_REPORT, _WAVEFORM, _ENCAPSULATED))
+    if is_document or sop_class_uid == _MACULAR_GRID:
         return Kind.DOCUMENT
     return Kind.OTHER

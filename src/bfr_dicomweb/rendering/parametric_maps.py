@@ -26,8 +26,9 @@ Values = npt.NDArray[Any]
 
 PARAMETRIC_MAP: Final = "1.2.840.10008.5.1.4.1.1.30"
 
-# How much of the image the map hides, where it has more than its least value.
+# How much of the image the map hides, where it has more than this of 255; less where it has less.
 OPACITY: Final = 0.6
+FAINT: Final = 64
 _SAID_IN_FULL: Final = 4
 
 
@@ -90,7 +91,8 @@ class ParametricMap:
 
     def _mixed(self, placed: Picture, over: Pixels) -> Picture:
         below = placed.pixels if placed.is_color else np.stack([placed.pixels] * 3, axis=2)
-        weight = np.where(over > 0, np.float32(OPACITY), np.float32(0))[:, :, np.newaxis]
+        share = np.minimum(over * np.float32(1 / FAINT), np.float32(1))
+        weight = (share * np.float32(OPACITY))[:, :, np.newaxis]
         mixed = below * (1 - weight) + self._palette.spread(over) * weight
         return Picture((mixed + 0.5).astype(np.uint8), placed.icc_profile)
 

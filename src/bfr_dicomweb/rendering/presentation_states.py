@@ -6,10 +6,7 @@ are shown (PS3.4 section N.2.1).
 """
 
 from dataclasses import replace
-from typing import Any, Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 from bfr_dicomweb.dicom.attributes import tag_of
 from bfr_dicomweb.dicom.stored_objects import StoredObject
@@ -20,14 +17,13 @@ from bfr_dicomweb.rendering.color import with_profile
 from bfr_dicomweb.rendering.elements import (
     Attributes,
     element,
-    first_item,
     integer,
     items,
-    numbers,
     text,
 )
 from bfr_dicomweb.rendering.graphics import Drawing
 from bfr_dicomweb.rendering.grayscale import LookupTable, Rescale
+from bfr_dicomweb.rendering.masks import Mask, read_mask
 from bfr_dicomweb.rendering.overlays import Overlay
 from bfr_dicomweb.rendering.palettes import read_palette
 from bfr_dicomweb.rendering.parameters import Rendering, Window
@@ -51,16 +47,11 @@ from bfr_dicomweb.rendering.references import (
 )
 from bfr_dicomweb.rendering.shutters import read_shutters
 
-Samples = npt.NDArray[Any]
-
 GRAYSCALE: Final = "1.2.840.10008.5.1.4.1.1.11.1"
 COLOR: Final = "1.2.840.10008.5.1.4.1.1.11.2"
 PSEUDO_COLOR: Final = "1.2.840.10008.5.1.4.1.1.11.3"
 XA_XRF_GRAYSCALE: Final = "1.2.840.10008.5.1.4.1.1.11.5"
 VARIABLE_MODALITY_LUT: Final = "1.2.840.10008.5.1.4.1.1.11.12"
-
-# Averaged to be subtracted; more are no mask.
-_MAX_MASK_FRAMES: Final = 64
 
 
 def references_of(stored: StoredObject) -> tuple[Reference, ...]:
@@ -116,7 +107,10 @@ class PresentationState:
     def whole(self, image: StoredObject, target: Target) -> tuple[Picture, Window | None]:
         """A frame in its own size, with its shutters, and the window that it is shown with."""
         appearance = self.appearance(image, target)
-        samples = self._subtracted(image, target.frame_number - 1)
+        samples = image.samples(target.frame_number - 1)
+        mask = self._mask(target)
+        if mask is not None and samples.ndim == 2:
+            samples = mask.subtracted_from(samples, image)
         window = frame_rendering.chosen_window(samples, appearance)
         return frame_rendering.of_samples(image, samples, appearance, window), window
 
@@ -126,7 +120,7 @@ class PresentationState:
         seen = replace(
             appearance_of(image, number - 1),
             overlays=(),
-            shutters=read_shutters(self._stored, self._state, number - 1),
+            shutters=read_shutters(self._stored, self._state, 0),
         )
         profile = self._stored.content(element(self._state, "ICCProfile"))
         if profile:
@@ -154,7 +148,7 @@ class PresentationState:
             ),
             None,
         )
-        if voi is None and not self._subtracts() and image.description.bits_allocated <= 16:
+        if voi is None and self._mask(target) is None and image.description.bits_allocated <= 16:
             voi = grayscale.full_range(image.description, modality)
         return replace(
             seen, modality=modality, voi=voi, inverted=False, palette=None, supplemental=None
@@ -169,28 +163,15 @@ class PresentationState:
         found = grayscale.read_modality(self._stored, said)
         return Rescale() if found is None else found
 
-    def _subtracts(self) -> bool:
-        return text(self._state, "RecommendedViewingMode") == "SUB" and bool(
-            items(self._state, "MaskSubtractionSequence")
-        )
-
-    def _subtracted(self, image: StoredObject, index: int) -> Samples:
-        """The samples of a frame, less those of its mask (PS3.3 section C.7.6.10)."""
-        samples = image.samples(index)
-        if not self._subtracts() or samples.ndim == 3:
-            return samples
-        mask = first_item(self._state, "MaskSubtractionSequence")
-        frames = [int(number) - 1 for number in numbers(mask, "MaskFrameNumbers")]
-        if text(mask, "MaskOperation") == "TID":
-            frames = [index - (integer(mask, "TIDOffset") or 1)]
-        known = [frame for frame in frames if 0 <= frame < image.number_of_frames]
-        if not known:
-            return samples
-        total = np.zeros(samples.shape, np.float32)
-        for frame in known[:_MAX_MASK_FRAMES]:
-            total += image.samples(frame)
-        difference: Samples = samples - total / len(known[:_MAX_MASK_FRAMES])
-        return difference
+    def _mask(self, target: Target) -> Mask | None:
+        if text(self._state, "RecommendedViewingMode") != "SUB":
+            return None
+        for item in items(self._state, "MaskSubtractionSequence"):
+            if applies_to(item, target.sop_instance_uid, target.frame_number):
+                mask = read_mask(item, target.frame_number)
+                if mask is not None:
+                    return mask
+        return None
 
     def _layers(self) -> dict[str, Layer]:
         found = layers(self._state)
@@ -208,7 +189,7 @@ class PresentationState:
             name = _activation_layer(self._state, group)
             if not name:
                 continue
-            plane = overlays.read_overlay(self._stored, group, number - 1)
+            plane = overlays.read_overlay(self._stored, group, 0)
             if plane is None:
                 plane = overlays.read_overlay(image, group, number - 1)
             if plane is not None:

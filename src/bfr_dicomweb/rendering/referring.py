@@ -67,6 +67,13 @@ SHOWS_OTHERS: Final[dict[str, Way]] = {
     key_objects.KEY_OBJECT_SELECTION: Way(key_objects.references_of, KeyObjects),
 }
 
+# Slides are shown by themselves, tile by tile; but a region of one out of the tiles of any level.
+SHOWS_LEVELS: Final[dict[str, Way]] = {
+    slides.WHOLE_SLIDE_IMAGE: Way(slides.references_of, slides.Slide)
+}
+
+_WAYS: Final = SHOWS_OTHERS | SHOWS_LEVELS
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -82,12 +89,12 @@ class Result:
 
 def references_of(stored: StoredObject) -> tuple[Reference, ...]:
     """What has to be at hand to show an object, each once; () for what is shown by itself."""
-    way = SHOWS_OTHERS.get(stored.sop_class_uid)
+    way = _WAYS.get(stored.sop_class_uid)
     return () if way is None else way.references(stored)
 
 
 def showing(stored: StoredObject, images: Images) -> Showing:
-    """An object of `SHOWS_OTHERS` with what it refers to, to be shown picture by picture.
+    """An object of one of the tables with what it refers to, to be shown picture by picture.
 
     Args:
         images: Of the archive, by SOP Instance UID: those of `references_of`. Others do no
@@ -96,7 +103,7 @@ def showing(stored: StoredObject, images: Images) -> Showing:
     Raises:
         NotFound: nothing that it refers to can be shown.
     """
-    way = SHOWS_OTHERS.get(stored.sop_class_uid)
+    way = _WAYS.get(stored.sop_class_uid)
     if way is None:
         raise NotFound("the instance is not shown through others")
     found = way.showing(stored, images)
@@ -113,7 +120,7 @@ def _why(left_out: tuple[LeftOut, ...]) -> str:
 
 
 def render_references(stored: StoredObject, images: Images, rendering: Rendering) -> Result:
-    """All pictures of an object of `SHOWS_OTHERS`.
+    """All pictures of an object of one of the tables.
 
     Raises:
         NotFound: as `showing`.

@@ -31,9 +31,11 @@ from bfr_dicomweb.rendering.report_document import (
     Heading,
     Paragraph,
     plain,
+    text_of,
 )
 from bfr_dicomweb.rendering.report_encoding import showable
 from bfr_dicomweb.rendering.report_header import header
+from bfr_dicomweb.rendering.report_tables import table_of
 from bfr_dicomweb.rendering.report_values import KINDS, date, qualifiers, value_of
 
 Attributes = Mapping[str, Any]
@@ -124,6 +126,8 @@ class _Reader:
         value_type = text(item, "ValueType")
         if value_type == "CONTAINER":
             return self._section(item, path)
+        if value_type == "TABLE":
+            return self._table(item, path)
         if _is_said(item):
             value = self._value(item)
             concept = code_of(item, _CONCEPT)
@@ -149,6 +153,18 @@ class _Reader:
         beside, below = self._parts(item, path, 0)
         told = f"{value} ({beside})" if beside and value else value or beside
         yield Paragraph(plain(told), label, self._anchor(path))
+        if below:
+            yield Facts(tuple(below))
+
+    def _table(self, item: Attributes, path: Path) -> Iterator[Block]:
+        self._count(path)
+        beside, below = self._parts(item, path, 0)
+        table = table_of(item, self._label(item))
+        for row in table.rows:
+            self._counted("".join(text_of(cell.words) for cell in row))
+        yield table
+        if beside:
+            yield Paragraph(plain(beside))
         if below:
             yield Facts(tuple(below))
 

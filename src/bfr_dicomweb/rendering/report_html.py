@@ -49,6 +49,7 @@ border-bottom:1px solid #e4e8ec;white-space:pre-line;overflow-wrap:anywhere}
 .facts td.number{font-variant-numeric:tabular-nums;font-weight:600}
 .facts td.detail{color:#4a535d}
 .grid th,.grid td{border:1px solid #c9d1d9;padding:.2em .5em}
+.grid th,.grid td{overflow-wrap:break-word}
 .grid th{background:#f3f5f7}
 header table{background:#f3f5f7;width:100%}
 header th{white-space:nowrap}

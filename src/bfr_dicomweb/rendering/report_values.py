@@ -7,7 +7,8 @@ from typing import Any, Final
 from pydicom.uid import UID
 
 from bfr_dicomweb.dicom.structured_report import code_of, value_in_words
-from bfr_dicomweb.rendering.elements import first_item, items, numbers, text, values
+from bfr_dicomweb.rendering import report_tables
+from bfr_dicomweb.rendering.elements import element, first_item, items, numbers, text, values
 
 Attributes = Mapping[str, Any]
 
@@ -111,6 +112,8 @@ def _coordinates(item: Attributes) -> str:
     points = list(zip(*(data[axis::dimensions] for axis in range(dimensions)), strict=False))
     kind = text(item, "GraphicType").lower() or "coordinates"
     told = " ".join(f"({', '.join(map(_number, point))})" for point in points[:_TOLD])
+    if "BulkDataURI" in element(item, "GraphicData"):
+        told = "more points than are told here"
     parts = [_SHAPES.get(kind, kind), told + _more(len(points))]
     if dimensions == 3:
         frame = text(item, "ReferencedFrameOfReferenceUID")
@@ -154,6 +157,7 @@ _POINTING: Final[Mapping[str, Callable[[Attributes], str]]] = {
     "SCOORD": _coordinates,
     "SCOORD3D": _coordinates,
     "TCOORD": _times,
+    "TABLE": report_tables.in_words,
 }
 
 # What an item without a concept name is called.
@@ -164,6 +168,7 @@ KINDS: Final = {
     "SCOORD": "Region",
     "SCOORD3D": "Region in space",
     "TCOORD": "Time",
+    "TABLE": "Table",
 }
 
 

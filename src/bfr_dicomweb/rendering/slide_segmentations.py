@@ -5,6 +5,7 @@ from typing import Final
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.errors import TooLarge
 from bfr_dicomweb.rendering import slides
+from bfr_dicomweb.rendering.annotation import annotate
 from bfr_dicomweb.rendering.color import with_profile
 from bfr_dicomweb.rendering.elements import text
 from bfr_dicomweb.rendering.graphics import Drawing
@@ -62,7 +63,8 @@ class SlideSegmentation:
                 fill(drawing, mask, segment.color)
                 shown.append(Entry(segment.label, segment.color))
         draw_legend(drawing, shown)
-        return with_profile(drawing.picture, rendering.icc_profile)
+        finished = with_profile(drawing.picture, rendering.icc_profile)
+        return annotate(finished, self._stored, 0, rendering.annotations)
 
     def _channels(self) -> tuple[str, ...]:
         return () if self._masks.is_label_map else tuple(str(number) for number in self._segments)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from math import ceil
+from math import ceil, isclose
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,7 @@ from PIL import Image
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.errors import TooLarge
 from bfr_dicomweb.rendering import viewport
+from bfr_dicomweb.rendering.annotation import annotate
 from bfr_dicomweb.rendering.appearance import Appearance, appearance_of
 from bfr_dicomweb.rendering.color import with_profile
 from bfr_dicomweb.rendering.elements import Attributes, integer, number, text
@@ -20,6 +21,7 @@ from bfr_dicomweb.rendering.frame_rendering import show
 from bfr_dicomweb.rendering.parameters import Rendering, Viewport
 from bfr_dicomweb.rendering.picture import Picture, Pixels
 from bfr_dicomweb.rendering.planes import FunctionalGroups
+from bfr_dicomweb.rendering.references import Images, LeftOut, Reference, Target
 from bfr_dicomweb.rendering.viewport import Part
 
 WHOLE_SLIDE_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -29,6 +31,7 @@ MAX_TILE_PIXELS: Final = 1 << 28
 MAX_CANVAS_PIXELS: Final = 1 << 26
 # Without a viewport no more than this is shown of a slide, in pixels of a side.
 USUAL_SIDE: Final = 2048
+_SAME_SIZE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,31 @@ def slide_region(levels: Sequence[StoredObject], rendering: Rendering) -> Pictur
     target = matrix_of(levels[0])
     part, size = shown_part(target, rendering)
     picture = composed(levels, target, part, size, rendering)
-    return with_profile(picture, rendering.icc_profile)
+    finished = with_profile(picture, rendering.icc_profile)
+    return annotate(finished, levels[0], 0, rendering.annotations, window=rendering.window)
+
+
+def references_of(stored: StoredObject) -> tuple[Reference, ...]:
+    """Its series, in which the other levels of its pyramid are."""
+    attributes = stored.attributes
+    series, study = (
+        text(attributes, keyword) for keyword in ("SeriesInstanceUID", "StudyInstanceUID")
+    )
+    return (Reference("", (), series, study),)
+
+
+class Slide:
+    """A whole slide image with its other levels; see `references.Showing`."""
+
+    def __init__(self, stored: StoredObject, images: Images) -> None:
+        uid = text(stored.attributes, "SOPInstanceUID")
+        self._levels = [stored, *(image for other, image in images.items() if other != uid)]
+        self.left_out: tuple[LeftOut, ...] = ()
+        self.targets: tuple[Target, ...] = (Target(uid, 1),) if is_tiled(stored.attributes) else ()
+
+    def picture(self, target: Target, rendering: Rendering) -> Picture:  # noqa: ARG002
+        """As `slide_region`."""
+        return slide_region(self._levels, rendering)
 
 
 def shown_part(matrix: Matrix, rendering: Rendering) -> tuple[Part, tuple[int, int]]:
@@ -210,10 +237,15 @@ def _level(
 
 def _same_slide(one: StoredObject, other: StoredObject) -> bool:
     """Whether both show the same area: not so labels and overviews."""
-    keywords = ("FrameOfReferenceUID", "ImagedVolumeWidth", "ImagedVolumeHeight")
-    same = [text(one.attributes, word) == text(other.attributes, word) for word in keywords]
-    kinds = [_flavor(stored.attributes) for stored in (one, other)]
-    return all(same) and kinds[0] == kinds[1]
+    first, second = one.attributes, other.attributes
+    if text(first, "FrameOfReferenceUID") != text(second, "FrameOfReferenceUID"):
+        return False
+    for keyword in ("ImagedVolumeWidth", "ImagedVolumeHeight"):
+        sizes = [number(attributes, keyword) or 0.0 for attributes in (first, second)]
+        # coarser levels may end a pixel earlier
+        if not isclose(*sizes, rel_tol=_SAME_SIZE):
+            return False
+    return _flavor(first) == _flavor(second)
 
 
 def _flavor(attributes: Attributes) -> str:

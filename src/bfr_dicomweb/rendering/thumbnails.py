@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from bfr_dicomweb.dicom.attributes import first_text
+from bfr_dicomweb.dicom.attributes import first_text, values_of
 from bfr_dicomweb.dicom.pixels import MAX_FRAME_BYTES
 from bfr_dicomweb.dicom.stored_objects import StoredObject
-from bfr_dicomweb.rendering import elements, frame_rendering, icons, video, viewport
+from bfr_dicomweb.rendering import elements, frame_rendering, icons, slides, video, viewport
 from bfr_dicomweb.rendering.appearance import appearance_of
 from bfr_dicomweb.rendering.icons import Icon
 from bfr_dicomweb.rendering.parameters import Rendering, Viewport
@@ -27,9 +27,12 @@ WITHHELD_SIDE: Final = 16
 # Of pictures that may have writing in them: so few that small letters are lost.
 COARSE_SIDE: Final = 96
 COARSER: Final = 6
+# Of a slide that is shown as a whole
+MAX_TILES: Final = 64
 # Of media types that lose something
 QUALITY: Final = 85
 
+_IMAGE_TYPE: Final = "00080008"
 _BURNED_IN_ANNOTATION: Final = "00280301"
 _RECOGNIZABLE_VISUAL_FEATURES: Final = "00280302"
 # Ultrasound, in all its forms, and secondary capture: what they show is a screen, names and all.
@@ -56,6 +59,8 @@ def detail_of(stored: StoredObject) -> Detail:
     burned_in = first_text(attributes, _BURNED_IN_ANNOTATION)
     if "YES" in (burned_in, first_text(attributes, _RECOGNIZABLE_VISUAL_FEATURES)):
         return Detail.WITHHELD
+    if "LABEL" in values_of(attributes, _IMAGE_TYPE):
+        return Detail.WITHHELD  # of a slide, whose it is
     if burned_in == "NO":
         return Detail.FULL
     uid = stored.sop_class_uid
@@ -65,7 +70,7 @@ def detail_of(stored: StoredObject) -> Detail:
 
 def thumbnail(
     stored: StoredObject,
-    index: int,
+    index: int | None,
     size: Viewport | None,
     *,
     max_frame_bytes: int = MAX_FRAME_BYTES,
@@ -73,13 +78,18 @@ def thumbnail(
     """One frame, with nothing written upon it, neither annotations nor overlays.
 
     Args:
-        index: Of the frame, from 0.
+        index: Of the frame, from 0. None: the one in the middle; of a slide of no more than
+            `MAX_TILES` the whole.
         size: In which it has to fit; None: `DEFAULT_SIDE`.
 
     Raises:
         NotFound: there is no such frame.
         UndecodablePixelData: it cannot be decoded, or is too large.
     """
+    if index is None:
+        if stored.number_of_frames <= MAX_TILES and slides.is_tiled(stored.attributes):
+            return _of_slide(stored, size)
+        index = (stored.number_of_frames - 1) // 2
     seen = replace(appearance_of(stored, index), overlays=())
     longest = DEFAULT_SIDE if size is None else min(MAX_SIDE, max(size.width, size.height))
     if seen.shutters is None:
@@ -96,6 +106,16 @@ def thumbnail(
         stored_size=(described.columns, described.rows),
         pixel_aspect=seen.pixel_aspect,
     )
+
+
+def _of_slide(stored: StoredObject, size: Viewport | None) -> Picture:
+    longest = DEFAULT_SIDE if size is None else MAX_SIDE
+    matrix = slides.matrix_of(stored)
+    few = min(longest, max(matrix.columns, matrix.rows))
+    picture = slides.slide_region([stored], Rendering(Viewport(few, few)))
+    stored_size = (matrix.columns, matrix.rows)
+    plain = Picture(picture.pixels)
+    return finished(plain, size, detail_of(stored), stored_size=stored_size)
 
 
 def of_video(stored: StoredObject, size: Viewport | None) -> Picture:

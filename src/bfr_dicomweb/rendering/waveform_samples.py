@@ -173,7 +173,8 @@ def _channel(item: Attributes, index: int) -> Channel:
         1.0 if correction is None else correction
     )
     baseline = number(item, "ChannelBaseline") or 0.0
-    name = unit.value or unit.meaning
+    # as people write what is mm[Hg] in UCUM
+    name = (unit.value or unit.meaning).translate({ord("["): None, ord("]"): None})
     if name in _MILLIVOLTS:
         factor, name = _MILLIVOLTS[name], MILLIVOLT
         scale, baseline = scale * factor, baseline * factor

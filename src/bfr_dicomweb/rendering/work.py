@@ -12,9 +12,16 @@ from typing import Final
 import orjson
 
 from bfr_dicomweb.dicom.stored_objects import Layout, StoredObject
-from bfr_dicomweb.errors import NotAcceptable, NotFound, UndecodablePixelData
+from bfr_dicomweb.errors import (
+    InvalidQuery,
+    NotAcceptable,
+    NotFound,
+    TooLarge,
+    UndecodablePixelData,
+)
 from bfr_dicomweb.rendering import (
     cine,
+    document_rendering,
     frame_rendering,
     image_encoding,
     references,
@@ -108,14 +115,14 @@ def render_video_thumbnail(layout: Layout, media_type: str, size: Viewport | Non
 
 
 def render_thumbnail(
-    layout: Layout, index: int, media_type: str, size: Viewport | None, max_frame_bytes: int
+    layout: Layout, index: int | None, media_type: str, size: Viewport | None, max_frame_bytes: int
 ) -> bytes:
     """What cannot be decoded is shown as an icon that says so."""
     try:
         picture = thumbnails.thumbnail(
             _opened(layout), index, size, max_frame_bytes=max_frame_bytes
         )
-    except UndecodablePixelData:
+    except (UndecodablePixelData, TooLarge, InvalidQuery):
         return render_icon(Icon.PICTURE, media_type, size)
     return image_encoding.encode([picture], media_type, quality=thumbnails.QUALITY)
 
@@ -125,10 +132,10 @@ def render_icon(icon: Icon, media_type: str, size: Viewport | None) -> bytes:
     return image_encoding.encode([picture], media_type, quality=thumbnails.QUALITY)
 
 
-def render_document(layout: Layout, media_type: str, charset: str) -> bytes:
-    from bfr_dicomweb.rendering import document_rendering
-
-    return document_rendering.render_document(_opened(layout), media_type, charset=charset)
+def render_document(layout: Layout, media_type: str, charset: str, url: str) -> bytes:
+    return document_rendering.render_document(
+        _opened(layout), media_type, charset=charset, instance_url=url
+    )
 
 
 def list_references(layout: Layout) -> bytes:

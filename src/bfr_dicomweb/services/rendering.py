@@ -26,6 +26,7 @@ from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.rendering import work
 from bfr_dicomweb.rendering.icons import Icon, icon_of
 from bfr_dicomweb.rendering.parameters import Rendering, Viewport
+from bfr_dicomweb.rendering.thumbnails import MAX_TILES
 from bfr_dicomweb.rendering.work import VolumeRequest
 from bfr_dicomweb.services.work_processes import Call, Made, WorkProcesses
 
@@ -129,9 +130,12 @@ class Renderer:
         return _one(await self._result([stored], ("frame", number, media_type, rendering), call))
 
     async def thumbnail(
-        self, stored: StoredInstance, number: int, media_type: str, size: Viewport | None
+        self, stored: StoredInstance, number: int | None, media_type: str, size: Viewport | None
     ) -> bytes:
-        """One frame of an image in small, or an icon for what is none; counted from 1.
+        """One frame of an image in small, or an icon for what is none.
+
+        Args:
+            number: Of the frame, from 1; None: one that stands for all.
 
         Raises:
             NotFound: it has been deleted meanwhile.
@@ -143,14 +147,17 @@ class Renderer:
         )
         if icon not in (None, Icon.VIDEO):
             return await self._icon(icon, media_type, size)
+        needed = number or stored.number_of_frames
+        if number is None and needed > MAX_TILES:
+            needed = (needed + 1) // 2
 
         async def call() -> Call:
-            layout = await self.layout(stored, number)
+            layout = await self.layout(stored, needed)
             if icon is Icon.VIDEO:
                 return work.render_video_thumbnail, (layout, media_type, size)
             return work.render_thumbnail, (
                 layout,
-                number - 1,
+                None if number is None else number - 1,
                 media_type,
                 size,
                 self._max_frame_bytes,
@@ -230,17 +237,22 @@ class Renderer:
         what = ("video frame", number, media_type, rendering)
         return _one(await self._result([stored], what, call))
 
-    async def document(self, stored: StoredInstance, media_type: str, charset: str) -> bytes:
+    async def document(
+        self, stored: StoredInstance, media_type: str, charset: str, url: str
+    ) -> bytes:
         """A report, an encapsulated document or a waveform in one of its media types.
+
+        Args:
+            url: Of the instance, where the document refers to parts of it.
 
         Raises:
             NotAcceptable: it cannot be said so, or not in this character set.
         """
 
         async def call() -> Call:
-            return work.render_document, (await self.layout(stored, 0), media_type, charset)
+            return work.render_document, (await self.layout(stored, 0), media_type, charset, url)
 
-        return _one(await self._result([stored], ("document", media_type, charset), call))
+        return _one(await self._result([stored], ("document", media_type, charset, url), call))
 
     async def showing(
         self, stored: StoredInstance, presentation: StoredInstance | None = None
