@@ -4,6 +4,7 @@ The viewer's configuration is the one in examples/ohif, so that it is known to w
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pydicom.filebase import DicomBytesIO
 from clients.archive import Archive
 from clients.ohif_pages import Ohif, StudyList, Viewer
 from clients.ohif_server import OhifMissing, OhifServer, ohif_dist, ohif_server
+from clients.other_studies import as_file, ecg_object, pdf_object, video_object
 from clients.studies import CT_SIZE, US_COLUMNS, US_ROWS, Study, ct_study
 
 APP_CONFIG = Path(__file__).parents[2] / "examples" / "ohif" / "app-config.js"
@@ -160,6 +162,18 @@ def measurement(
         viewer.save_measurements("Mätning")
         ohif.save_screenshot("measurement-saved")
     return Measurement(study, length_mm)
+
+
+# What is shown by the archive's own pictures, asked for as other configurations ask for them.
+THUMBNAILS = {
+    resource: {"thumbnailRendering: 'wadors'": f"thumbnailRendering: '{strategy}'"}
+    for strategy, resource in (
+        ("thumbnail", "thumbnail"),
+        ("rendered", "rendered"),
+        ("thumbnailDirect", "thumbnail "),
+    )
+}
+SINGLE_PARTS = {"singlepart: 'bulkdata'": "singlepart: 'bulkdata,video,pdf'"}
 
 
 def correlation(shown: npt.NDArray[np.uint8], stored: npt.NDArray[np.float64]) -> float:
@@ -338,3 +352,109 @@ def test_a_saved_measurement_is_listed_when_the_study_is_opened_again(
 
     expect(report.first).to_be_visible()
     ohif.save_screenshot("report-listed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "resource"),
+    [(changes, resource.strip()) for resource, changes in THUMBNAILS.items()],
+    ids=["fetched-thumbnail", "fetched-rendered", "linked-thumbnail"],
+    indirect=["changes"],
+)
+def test_the_panel_shows_the_thumbnails_of_the_archive(
+    ohif: Ohif, ct: Study, resource: str
+) -> None:
+    viewer = Viewer.opened(ohif, ct.study_instance_uid)
+
+    expect(viewer.thumbnails).not_to_have_js_property("naturalWidth", 0)
+    asked = [status for status, _, path in ohif.answers if path.endswith(f"/{resource}")]
+    assert asked[:1] == [200]
+    assert ohif.refused() == []
+
+
+@pytest.mark.parametrize("changes", [SINGLE_PARTS], ids=["single-parts"], indirect=True)
+def test_a_video_plays_and_can_be_sought(ohif: Ohif, archive: Archive) -> None:
+    video = video_object()
+    archive.store([as_file(video)])
+
+    with ohif.page.expect_response(re.compile("/rendered$")) as asked:
+        ohif.page.goto(f"{ohif.url}/viewer?StudyInstanceUIDs={video.StudyInstanceUID}")
+    ohif.page.wait_for_function(
+        """() => {
+            const canvas = document.querySelector('.cornerstone-canvas');
+            const context = canvas && canvas.getContext('2d');
+            if (!context || !canvas.width) return false;
+            const middle = [canvas.width / 2, canvas.height / 2];
+            const [red, , blue] = context.getImageData(...middle, 1, 1).data;
+            return blue > 200 && red < 50;
+        }"""
+    )
+    sought = ohif.page.evaluate(
+        """async link => {
+            const video = document.createElement('video');
+            const happens = name =>
+                new Promise(done => video.addEventListener(name, done, {once: true}));
+            const at = async seconds => {
+                video.currentTime = seconds;
+                await happens('seeked');
+                const context = new OffscreenCanvas(1, 1).getContext('2d');
+                context.drawImage(video, 0, 0, 1, 1);
+                const [red, , blue] = context.getImageData(0, 0, 1, 1).data;
+                return red > blue ? 'red' : 'blue';
+            };
+            video.crossOrigin = 'anonymous';
+            video.muted = true;
+            video.src = link;
+            await happens('canplay');
+            const colours = [await at(2.8), await at(0.2)];
+            await video.play();
+            await happens('timeupdate');
+            await happens('timeupdate');
+            return {colours, advanced: video.currentTime > 0.2, seconds: video.duration};
+        }""",
+        asked.value.url,
+    )
+
+    ohif.save_screenshot("video")
+    assert sought == {"colours": ["red", "blue"], "advanced": True, "seconds": 3}
+    assert asked.value.status == 206
+    assert ohif.refused() == []
+
+
+@pytest.mark.parametrize("changes", [SINGLE_PARTS], ids=["single-parts"], indirect=True)
+def test_an_encapsulated_pdf_opens(ohif: Ohif, archive: Archive) -> None:
+    document = pdf_object()
+    archive.store([as_file(document)])
+
+    ohif.page.goto(f"{ohif.url}/viewer?StudyInstanceUIDs={document.StudyInstanceUID}")
+    shown = ohif.page.locator("object[type='application/pdf']")
+
+    expect(shown).to_have_attribute("data", re.compile("/rendered$"))
+    ohif.save_screenshot("pdf")
+    # what the browser's own viewer loads is not told; so once more, as a navigation asks
+    link = str(shown.get_attribute("data"))
+    answer = ohif.page.request.get(link, headers={"Accept": "text/html,image/avif,*/*;q=0.8"})
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.body().startswith(b"%PDF-")
+    assert ohif.refused() == []
+
+
+def test_an_electrocardiogram_is_drawn(ohif: Ohif, archive: Archive) -> None:
+    ecg = ecg_object()
+    archive.store([as_file(ecg)])
+
+    ohif.page.goto(f"{ohif.url}/viewer?StudyInstanceUIDs={ecg.StudyInstanceUID}")
+    ohif.page.wait_for_function(
+        """() => {
+            const canvas = document.querySelector('.cornerstone-canvas');
+            const context = canvas && canvas.getContext('2d');
+            if (!context || !canvas.width) return false;
+            const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
+            let white = 0;
+            for (let at = 0; at < data.length; at += 4)
+                white += data[at] > 180 && data[at + 1] > 180 && data[at + 2] > 180;
+            return white > 2000;
+        }"""
+    )
+
+    ohif.save_screenshot("ecg")
+    assert ohif.refused() == []

@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 import presentation_objects
+import slide_objects
 from live import Live
 from objects import a_cine, a_dataset, uid, written
 from retrieved import jpeg, parts_of, raw_parts
@@ -535,6 +536,28 @@ class TestPresentationStates:
         shown = client.get("/wado", params=query, headers={"Accept": "*/*"})
 
         assert shown.content == ask(PNG, path_of(state)).content
+
+
+@ONE_DATABASE
+class TestSlides:
+    @pytest.fixture
+    def slide(self, ask: Ask, store: Store) -> Dataset:
+        slide = slide_objects.a_slide(slide_objects.a_matrix())
+        store([written(slide)])
+        return slide
+
+    def test_a_region_is_made_out_of_the_tiles(self, ask: Ask, slide: Dataset) -> None:
+        whole = pixels_of(ask(PNG, path_of(slide)))
+        rows, columns = slide.TotalPixelMatrixRows, slide.TotalPixelMatrixColumns
+        part = pixels_of(ask(PNG, path_of(slide), viewport=f"{columns // 2},{rows},{columns // 2}"))
+
+        assert whole.shape[:2] == (rows, columns)
+        assert (part == whole[:, columns // 2 :]).all()
+
+    def test_a_frame_is_a_tile(self, ask: Ask, slide: Dataset) -> None:
+        tile = pixels_of(ask(PNG, path_of(slide) + "/frames/1"))
+
+        assert tile.shape[:2] == (slide.Rows, slide.Columns)
 
 
 @ONE_DATABASE

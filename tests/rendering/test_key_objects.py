@@ -101,6 +101,17 @@ def test_everything_that_is_needed_is_referenced() -> None:
     assert of_state.sop_instance_uid == state.SOPInstanceUID
 
 
+def test_a_slide_of_which_no_tile_is_named_is_one_picture() -> None:
+    slide = ramp(frames=4)
+    slide.TotalPixelMatrixColumns, slide.TotalPixelMatrixRows = 128, 96
+    slide.DimensionOrganizationType = "TILED_FULL"
+    archive = {slide.SOPInstanceUID: stored(slide)}
+
+    found = render_references(stored(a_selection(reference_to(slide))), archive, Rendering())
+
+    assert [each.picture.pixels.shape for each in found.shown] == [(96, 128)]
+
+
 def test_what_is_no_image_is_told() -> None:
     image, report = ramp(), a_dataset(PixelData=None)
     archive = {each.SOPInstanceUID: stored(each) for each in (image, report)}

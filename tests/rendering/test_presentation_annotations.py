@@ -19,6 +19,7 @@ from presentation_objects import (
     an_annotation,
     an_area,
     reference_to,
+    series_of,
 )
 from stored_images import an_image, an_item, stored
 
@@ -127,7 +128,8 @@ def test_display_units_are_not_turned() -> None:
     assert center(drawn(point, ImageRotation=90)) == pytest.approx((20, 30), abs=0.3)
 
 
-def test_matrix_units_count_from_the_corner_of_the_slide() -> None:
+def a_slide() -> Dataset:
+    """400 x 400 pixels, of which one tile is there, at column 200 and row 100."""
     tile = black()
     tile.TotalPixelMatrixColumns = tile.TotalPixelMatrixRows = 400
     tile.PerFrameFunctionalGroupsSequence = [
@@ -140,9 +142,29 @@ def test_matrix_units_count_from_the_corner_of_the_slide() -> None:
             ]
         )
     ]
-    point = an_annotation(graphics=[a_graphic("POINT", [220, 130], units="MATRIX")])
+    return tile
 
-    assert center(drawn(point, image=tile)) == pytest.approx((20, 30), abs=0.3)
+
+def test_matrix_units_count_from_the_corner_of_the_slide() -> None:
+    tile = a_slide()
+    point = an_annotation(graphics=[a_graphic("POINT", [220, 130], units="MATRIX")])
+    series = series_of(tile)
+    series[0].ReferencedImageSequence = [reference_to(tile, 1)]
+
+    found = drawn(point, image=tile, ReferencedSeriesSequence=series)
+
+    assert found.shape == (SIDE, SIDE)
+    assert center(found) == pytest.approx((20, 30), abs=0.3)
+
+
+@pytest.mark.parametrize("units", ["PIXEL", "MATRIX"])
+def test_a_slide_of_which_no_tile_is_named_is_annotated_as_a_whole(units: str) -> None:
+    point = an_annotation(graphics=[a_graphic("POINT", [220, 130], units=units)])
+
+    found = drawn(point, image=a_slide())
+
+    assert found.shape == (400, 400)
+    assert center(found) == pytest.approx((220, 130), abs=0.3)
 
 
 def square(corner: float, layer: str) -> Dataset:

@@ -178,6 +178,14 @@ def test_an_image_is_shown_by_itself() -> None:
         showing(image, {})
 
 
+def test_frames_that_are_declared_and_not_there_are_not_counted_out() -> None:
+    image = a_slice(np.zeros((8, 8), np.uint16), NumberOfFrames=2**31 - 1, PixelData=bytes(4))
+    state = stored(a_state(image))
+
+    with pytest.raises(TooLarge, match="frames"):
+        showing(state, {image.SOPInstanceUID: stored(image)})
+
+
 def test_more_pictures_than_are_made_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(referring, "MAX_PICTURES", 2)
     segmentation, archive = SUBJECTS[1]

@@ -1,75 +1,23 @@
 """Whole slides out of their tiles, compared with highdicom's total pixel matrix."""
 
-from typing import Any
-
 import highdicom
 import numpy as np
-import numpy.typing as npt
 import pytest
-from pydicom.dataset import Dataset
 
 from bfr_dicomweb.dicom.stored_objects import StoredObject
-from bfr_dicomweb.errors import InvalidQuery, TooLarge
+from bfr_dicomweb.errors import InvalidQuery, TooLarge, UndecodablePixelData
 from bfr_dicomweb.rendering import slides
 from bfr_dicomweb.rendering.parameters import Annotation, Rendering, Viewport
+from bfr_dicomweb.rendering.references import WHOLE_SLIDE
 from bfr_dicomweb.rendering.referring import references_of, render_references
 from bfr_dicomweb.rendering.slides import slide_region
+from presentation_objects import a_state, an_area
 from shared_data import SHARED, require_shared_data
-from stored_images import an_image, an_item, stored
+from slide_objects import TILE, Matrix, a_matrix, a_slide
+from stored_images import stored
 
 SAMPLES = SHARED / "dicom" / "by_modality" / "SM_tiled"
 SEGMENTATIONS = SHARED / "dicom" / "by_modality" / "SEG"
-TILE = 16
-Matrix = npt.NDArray[Any]
-
-
-def a_matrix(rows: int = 40, columns: int = 56) -> Matrix:
-    """Colours that change slowly, so that scaling can be compared."""
-    y, x = np.mgrid[0:rows, 0:columns]
-    x, y = 240 * x / columns, 240 * y / rows
-    return np.stack([x, y, (x + y) / 2], axis=2).astype(np.uint8)
-
-
-def a_slide(matrix: Matrix, *, sparse: bool = False, **attributes: Any) -> Dataset:
-    """A whole slide image in tiles of 16 x 16 pixels."""
-    rows, columns = matrix.shape[:2]
-    down, across = -(-rows // TILE), -(-columns // TILE)
-    padded = np.pad(
-        matrix, ((0, down * TILE - rows), (0, across * TILE - columns), (0, 0)), mode="edge"
-    )
-    places = [(row, column) for row in range(down) for column in range(across)]
-    if sparse:
-        places = places[::-1]
-    tiles = [
-        padded[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
-        for row, column in places
-    ]
-    slide = an_image(
-        np.ascontiguousarray(tiles[0]),
-        SOPClassUID=slides.WHOLE_SLIDE_IMAGE,
-        NumberOfFrames=len(tiles),
-        TotalPixelMatrixColumns=columns,
-        TotalPixelMatrixRows=rows,
-        FrameOfReferenceUID="2.25.7",
-        ImageType=["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED"],
-        DimensionOrganizationType="TILED_SPARSE" if sparse else "TILED_FULL",
-        **attributes,
-    )
-    slide.PixelData = b"".join(tile.tobytes() for tile in tiles)
-    if sparse:
-        slide.PerFrameFunctionalGroupsSequence = [
-            an_item(
-                PlanePositionSlideSequence=[
-                    an_item(
-                        RowPositionInTotalImagePixelMatrix=row * TILE + 1,
-                        ColumnPositionInTotalImagePixelMatrix=column * TILE + 1,
-                        ZOffsetInSlideCoordinateSystem=0,
-                    )
-                ]
-            )
-            for row, column in places
-        ]
-    return slide
 
 
 class Counted:
@@ -174,6 +122,32 @@ def test_what_is_asked_for_is_written_into_a_slide() -> None:
     assert slide_region([slide], asked).pixels.any()
 
 
+@pytest.mark.parametrize("sparse", [False, True], ids=["full", "sparse"])
+def test_each_tile_knows_its_place(sparse: bool) -> None:
+    slide = stored(a_slide(a_matrix(), sparse=sparse))  # four tiles across
+
+    place = slides.tile_origin(slide, 6)
+
+    assert place == ((5 % 4 * TILE, 5 // 4 * TILE) if sparse else (6 % 4 * TILE, 6 // 4 * TILE))
+
+
+def test_a_presentation_state_turns_all_of_a_slide() -> None:
+    matrix = a_matrix()
+    slide = a_slide(matrix)
+    state = a_state(
+        slide,
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.11.2",
+        ImageRotation=90,
+        DisplayedAreaSelectionSequence=[an_area([5, 39], [40, 3])],
+    )
+
+    found = render_references(stored(state), {slide.SOPInstanceUID: stored(slide)}, Rendering())
+
+    (shown,) = found.shown
+    assert shown.target.frame_number == WHOLE_SLIDE
+    assert np.array_equal(shown.picture.pixels, np.rot90(matrix[2:39, 4:40], -1))
+
+
 def test_an_overview_is_no_level(monkeypatch: pytest.MonkeyPatch) -> None:
     fine = stored(a_slide(a_matrix(128, 128)))
     label = a_slide(a_matrix(64, 64))
@@ -220,6 +194,15 @@ def test_a_slide_that_is_declared_immense_is_refused_and_not_allocated() -> None
 
     with pytest.raises(TooLarge, match="coarser level"):
         slide_region([stored(slide)], Rendering())
+
+
+@pytest.mark.parametrize("rows", [None, 0, -5])
+def test_what_has_no_total_pixel_matrix_is_no_slide(rows: int | None) -> None:
+    slide = stored(a_slide(a_matrix()))
+    slide.attributes = {**slide.attributes, "00480007": {"vr": "SL", "Value": [rows]}}
+
+    with pytest.raises(UndecodablePixelData, match="Total Pixel Matrix"):
+        slide_region([slide], Rendering())
 
 
 def test_a_region_outside_of_the_slide_is_refused() -> None:

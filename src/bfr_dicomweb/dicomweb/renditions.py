@@ -4,6 +4,7 @@ Source: PS3.18 Tables 8.7.4-1 and 10.4.4-1.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final
@@ -17,6 +18,7 @@ from bfr_dicomweb.rendering import cine, document_rendering, elements, video
 from bfr_dicomweb.rendering.image_encoding import IMAGE_TYPES
 from bfr_dicomweb.rendering.kinds import Kind, kind_of
 from bfr_dicomweb.rendering.parameters import Rendering
+from bfr_dicomweb.rendering.referring import SHOWS_LEVELS, SHOWS_OTHERS
 from bfr_dicomweb.services import retrieve
 from bfr_dicomweb.services.content import Content, Made
 from bfr_dicomweb.services.rendering import Showing, require_frames
@@ -97,6 +99,16 @@ async def rendition_of(service: Service, stored: StoredInstance, wanted: Wanted)
     if make is None:
         raise NotAcceptable("objects of this SOP class are not rendered")
     return await make(service, stored, wanted)
+
+
+async def _image_or_slide(service: Service, stored: StoredInstance, wanted: Wanted) -> Rendition:
+    """A whole slide is one picture out of its tiles; a tile is a frame of it."""
+    is_tiled = stored.sop_class_uid in SHOWS_LEVELS and stored.number_of_frames > 1
+    if is_tiled and wanted.frame_numbers is None:
+        with suppress(NotFound):  # it has no place in a total pixel matrix
+            showing = await service.archive.renderer.showing(stored)
+            return _of_showing(service, stored, wanted, showing)
+    return await _image(service, stored, wanted)
 
 
 async def _image(service: Service, stored: StoredInstance, wanted: Wanted) -> Rendition:
@@ -256,7 +268,8 @@ async def _document(service: Service, stored: StoredInstance, wanted: Wanted) ->
 async def _referring(service: Service, stored: StoredInstance, wanted: Wanted) -> Rendition:
     if wanted.frame_numbers is not None and stored.pixel_tag is None:
         raise InvalidQuery("frames", "the instance has none; those that it shows are not numbered")
-    rendering_parameters.require_presentation(wanted.rendering)
+    if SHOWS_OTHERS[stored.sop_class_uid].is_presentation_state:
+        rendering_parameters.require_presentation(wanted.rendering)
     showing = await service.archive.renderer.showing(stored)
     return _of_showing(service, stored, wanted, showing)
 
@@ -311,7 +324,7 @@ def _of_showing(
 _RENDITIONS: Final[
     dict[Kind, Callable[[Service, StoredInstance, Wanted], Awaitable[Rendition]]]
 ] = {
-    Kind.IMAGE: _image,
+    Kind.IMAGE: _image_or_slide,
     Kind.VIDEO: _video,
     Kind.DOCUMENT: _document,
     Kind.REFERRING: _referring,

@@ -38,6 +38,7 @@ _ENCODERS: Final = ("libx264", "libopenh264", "h264")
 _TABLE_BYTES: Final = 64
 
 
+@lru_cache(1)
 def is_installed() -> bool:
     """Whether there is what reads and writes video (the extra `video`)."""
     return find_spec("av") is not None

@@ -10,7 +10,16 @@ from bfr_dicomweb.rendering.frame_rendering import render_frame
 from bfr_dicomweb.rendering.parameters import Rendering
 from bfr_dicomweb.rendering.picture import Picture
 from bfr_dicomweb.rendering.presentation_states import PresentationState
-from bfr_dicomweb.rendering.references import Images, LeftOut, Reference, Target, find, reference_of
+from bfr_dicomweb.rendering.references import (
+    WHOLE_SLIDE,
+    Images,
+    LeftOut,
+    Reference,
+    Target,
+    find,
+    reference_of,
+)
+from bfr_dicomweb.rendering.slides import slide_region
 
 KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 # How deep content is looked into: key objects lie right below the root.
@@ -100,4 +109,6 @@ class KeyObjects:
             if target in seen.targets:
                 return seen.picture(target, rendering)
         image = self._images[target.sop_instance_uid]
+        if target.frame_number == WHOLE_SLIDE:
+            return slide_region([image], rendering)
         return render_frame(image, target.frame_number - 1, rendering)

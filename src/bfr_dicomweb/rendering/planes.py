@@ -8,13 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from bfr_dicomweb.dicom.stored_objects import StoredObject
-from bfr_dicomweb.rendering.elements import Attributes, first_item, items, number, numbers, text
+from bfr_dicomweb.errors import TooLarge
+from bfr_dicomweb.rendering.elements import (
+    Attributes,
+    first_item,
+    integer,
+    items,
+    number,
+    numbers,
+    text,
+)
 
 Points = npt.NDArray[np.float64]
 Key = TypeVar("Key")
 
 # Cosine of the angle up to which two planes are parallel: about half a degree.
 _PARALLEL: Final = 0.99996
+# Of one object; the tiles of a large slide.
+MAX_FRAMES: Final = 1 << 20
 # Slices without thickness or neighbours are taken to be this thick, in mm.
 _THIN: Final = 1.0
 
@@ -114,11 +125,41 @@ class PlaneIndex(Generic[Key]):
         return [self._keys[place] for place in np.nonzero(apart <= self._halves)[0]]
 
 
+def is_tiled(attributes: Attributes) -> bool:
+    """Whether the frames are tiles of one large image (PS3.3 section C.7.6.17)."""
+    return min(matrix_size(attributes)) > 0
+
+
+def matrix_size(attributes: Attributes) -> tuple[int, int]:
+    """Columns and rows of the Total Pixel Matrix; 0 where nothing is said."""
+    columns, rows = (
+        integer(attributes, keyword) or 0
+        for keyword in ("TotalPixelMatrixColumns", "TotalPixelMatrixRows")
+    )
+    return columns, rows
+
+
+def frame_count(stored: StoredObject) -> int:
+    """How many frames an object has; where they cannot be told apart, as many as it declares.
+
+    Raises:
+        TooLarge: that is more than `MAX_FRAMES`.
+    """
+    count = stored.number_of_frames
+    if count > MAX_FRAMES:
+        raise TooLarge(f"an instance has more than {MAX_FRAMES} frames")
+    return count
+
+
 def planes_of(stored: StoredObject) -> tuple[Plane | None, ...]:
-    """The plane of each frame; None: it is nowhere that is known."""
+    """The plane of each frame; None: it is nowhere that is known.
+
+    Raises:
+        TooLarge: there are more frames than `MAX_FRAMES`.
+    """
     attributes = stored.attributes
     uid = text(attributes, "FrameOfReferenceUID")
-    count = max(1, stored.number_of_frames)
+    count = max(1, frame_count(stored))
     if "52009229" not in attributes and "52009230" not in attributes:
         plane = _plane(attributes, attributes, attributes, uid) if count == 1 else None
         return (plane,) * count

@@ -3,6 +3,7 @@
 Displayed Area and Spatial Transformation modules (PS3.3 sections C.10.4 and C.10.6).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Final
@@ -142,26 +143,47 @@ def placement(area: DisplayedArea, viewport: Viewport | None) -> Placement:
     return Placement(area, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-def place(picture: Picture, placed: Placement, background: int = 0) -> Picture:
+Box = tuple[int, int, int, int]
+Cut = Callable[[Box, tuple[int, int]], Pixels]
+"""A box of the image, left, top, right and bottom, in so many columns and rows."""
+
+
+def place(picture: Picture, placed: Placement) -> Picture:
     """The displayed area of a picture of the whole image; what lies outside of it is black."""
+
+    def cut(box: Box, size: tuple[int, int]) -> Pixels:
+        left, top, right, bottom = box
+        return _scaled(picture.pixels[top:bottom, left:right], *size)
+
+    pixels = laid_out(cut, placed, columns=picture.columns, rows=picture.rows)
+    return replace(picture, pixels=pixels)
+
+
+def laid_out(cut: Cut, placed: Placement, *, columns: int, rows: int) -> Pixels:
+    """As `place`, of an image of which only the part that is needed is at hand.
+
+    Args:
+        cut: Gives it.
+        columns, rows: Of the image.
+    """
     area = placed.area
     left, top = max(0, floor(area.left)), max(0, floor(area.top))
-    right, bottom = min(picture.columns, ceil(area.right)), min(picture.rows, ceil(area.bottom))
-    shape = (placed.height, placed.width, *picture.pixels.shape[2:])
+    right, bottom = min(columns, ceil(area.right)), min(rows, ceil(area.bottom))
     if left >= right or top >= bottom:
-        return replace(picture, pixels=np.full(shape, background, np.uint8))
+        return np.zeros((placed.height, placed.width), np.uint8)
     corners = placed.points(np.array([[left, top], [right, bottom]], np.float64))
     first, last = np.rint(corners.min(axis=0)), np.rint(corners.max(axis=0))
     x, y = (int(value) for value in first)
     width, height = (max(1, int(value)) for value in last - first)
-    part = _turned(picture.pixels[top:bottom, left:right], area)
-    pixels = _scaled(part, width, height)
+    size = (height, width) if area.quarters % 2 else (width, height)
+    pixels = _turned(cut((left, top, right, bottom), size), area)
+    shape = (placed.height, placed.width, *pixels.shape[2:])
     if pixels.shape == shape:
-        return replace(picture, pixels=pixels)
-    whole = np.full(shape, background, np.uint8)
+        return np.ascontiguousarray(pixels)
+    whole = np.zeros(shape, np.uint8)
     room = whole[y : y + height, x : x + width]
     room[...] = pixels[: room.shape[0], : room.shape[1]]
-    return replace(picture, pixels=whole)
+    return whole
 
 
 def _turned(pixels: Pixels, area: DisplayedArea) -> Pixels:

@@ -8,7 +8,6 @@ are shown (PS3.4 section N.2.1).
 from dataclasses import replace
 from typing import Final
 
-from bfr_dicomweb.dicom.attributes import tag_of
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.rendering import frame_rendering, graphics, grayscale, overlays, viewport
 from bfr_dicomweb.rendering.annotation import annotate
@@ -17,7 +16,6 @@ from bfr_dicomweb.rendering.color import with_profile
 from bfr_dicomweb.rendering.elements import (
     Attributes,
     element,
-    integer,
     items,
     text,
 )
@@ -26,17 +24,24 @@ from bfr_dicomweb.rendering.grayscale import LookupTable, Rescale
 from bfr_dicomweb.rendering.masks import Mask, read_mask
 from bfr_dicomweb.rendering.overlays import Overlay
 from bfr_dicomweb.rendering.palettes import read_palette
-from bfr_dicomweb.rendering.parameters import Rendering, Window
-from bfr_dicomweb.rendering.picture import Picture
-from bfr_dicomweb.rendering.planes import FunctionalGroups
+from bfr_dicomweb.rendering.parameters import Rendering, Viewport, Window
+from bfr_dicomweb.rendering.picture import Picture, Pixels
 from bfr_dicomweb.rendering.presentation_annotations import (
     Annotator,
     Layer,
     layers,
     names_of_layers,
 )
-from bfr_dicomweb.rendering.presentation_geometry import displayed_area, place, placement
+from bfr_dicomweb.rendering.presentation_geometry import (
+    Box,
+    Placement,
+    displayed_area,
+    laid_out,
+    place,
+    placement,
+)
 from bfr_dicomweb.rendering.references import (
+    WHOLE_SLIDE,
     Images,
     Reference,
     Target,
@@ -46,6 +51,8 @@ from bfr_dicomweb.rendering.references import (
     series_references,
 )
 from bfr_dicomweb.rendering.shutters import read_shutters
+from bfr_dicomweb.rendering.slides import USUAL_SIDE, composed, matrix_of, tile_origin
+from bfr_dicomweb.rendering.viewport import Part
 
 GRAYSCALE: Final = "1.2.840.10008.5.1.4.1.1.11.1"
 COLOR: Final = "1.2.840.10008.5.1.4.1.1.11.2"
@@ -82,27 +89,64 @@ class PresentationState:
 
     def picture(self, target: Target, rendering: Rendering) -> Picture:
         uid, number = target.sop_instance_uid, target.frame_number
-        image = self._images[uid]
-        whole, window = self.whole(image, target)
-        whole = replace(whole, pixels=overlays.drawn(whole.pixels, self._overlays(image, number)))
-        area = displayed_area(
-            self._state,
-            uid,
-            number,
-            rows=whole.rows,
-            columns=whole.columns,
-            aspect=pixel_aspect(image.attributes, number - 1),
-        )
-        placed = placement(area, None if rendering.region else rendering.viewport)
-        drawing = Drawing(place(whole, placed))
-        annotator = Annotator(self._stored, drawing, placed, _origin(image, number - 1))
+        image, asked = self._images[uid], None if rendering.region else rendering.viewport
+        if number == WHOLE_SLIDE:
+            shown, placed, window = *self._placed_slide(image, target, asked), None
+            origin = 0, 0
+        else:
+            shown, placed, window = self._placed_frame(image, target, asked)
+            origin = tile_origin(image, number - 1)
+        drawing = Drawing(shown)
+        annotator = Annotator(self._stored, drawing, placed, origin)
         for layer in self._layers().values():
             annotator.draw(layer, uid, number)
         picture = drawing.picture
         if rendering.region:
             picture = viewport.place(picture, rendering)
         finished = with_profile(picture, rendering.icc_profile)
-        return annotate(finished, image, number - 1, rendering.annotations, window=window)
+        index = max(0, number - 1)
+        return annotate(finished, image, index, rendering.annotations, window=window)
+
+    def _placed_frame(
+        self, image: StoredObject, target: Target, asked: Viewport | None
+    ) -> tuple[Picture, Placement, Window | None]:
+        number = target.frame_number
+        whole, window = self.whole(image, target)
+        whole = replace(whole, pixels=overlays.drawn(whole.pixels, self._overlays(image, number)))
+        aspect = pixel_aspect(image.attributes, number - 1)
+        placed = self._placement(target, (whole.columns, whole.rows), aspect, asked)
+        return place(whole, placed), placed, window
+
+    def _placed_slide(
+        self, image: StoredObject, target: Target, asked: Viewport | None
+    ) -> tuple[Picture, Placement]:
+        """All of a slide, without LUTs, shutters and overlays, which are those of frames."""
+        matrix = matrix_of(image)
+        size = matrix.columns, matrix.rows
+        usual = Viewport(USUAL_SIDE, USUAL_SIDE) if max(size) > USUAL_SIDE else None
+        placed = self._placement(target, size, 1.0, asked or usual)
+        profiles: list[bytes | None] = []
+
+        def cut(box: Box, wanted: tuple[int, int]) -> Pixels:
+            shown = composed([image], matrix, Part(*box), wanted, Rendering())
+            profiles.append(shown.icc_profile)
+            return shown.pixels
+
+        pixels = laid_out(cut, placed, columns=matrix.columns, rows=matrix.rows)
+        return Picture(pixels, profiles[0] if profiles else None), placed
+
+    def _placement(
+        self, target: Target, size: tuple[int, int], aspect: float, asked: Viewport | None
+    ) -> Placement:
+        area = displayed_area(
+            self._state,
+            target.sop_instance_uid,
+            target.frame_number,
+            columns=size[0],
+            rows=size[1],
+            aspect=aspect,
+        )
+        return placement(area, asked)
 
     def whole(self, image: StoredObject, target: Target) -> tuple[Picture, Window | None]:
         """A frame in its own size, with its shutters, and the window that it is shown with."""
@@ -202,14 +246,3 @@ def _activation_layer(state: Attributes, group: int) -> str:
     # a repeating group, which keywords do not name
     values = state.get(f"{group:04X}1001", {}).get("Value") or [""]
     return str(values[0]).strip()
-
-
-def _origin(image: StoredObject, index: int) -> tuple[int, int]:
-    """Where a tile begins in the Total Pixel Matrix."""
-    if tag_of("TotalPixelMatrixColumns") not in image.attributes:
-        return 0, 0
-    groups = FunctionalGroups(image.attributes)
-    tile = groups.group(index, "PlanePositionSlideSequence")
-    column = integer(tile, "ColumnPositionInTotalImagePixelMatrix") or 1
-    row = integer(tile, "RowPositionInTotalImagePixelMatrix") or 1
-    return column - 1, row - 1

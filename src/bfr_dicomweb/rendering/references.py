@@ -3,16 +3,25 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from bfr_dicomweb.dicom.stored_objects import StoredObject
 from bfr_dicomweb.rendering.elements import Attributes, first_item, items, numbers, text
 from bfr_dicomweb.rendering.parameters import Rendering
 from bfr_dicomweb.rendering.picture import Picture
-from bfr_dicomweb.rendering.planes import FunctionalGroups, along_normal, planes_of
+from bfr_dicomweb.rendering.planes import (
+    FunctionalGroups,
+    along_normal,
+    frame_count,
+    is_tiled,
+    planes_of,
+)
 
 Images = Mapping[str, StoredObject]
 """Objects of the archive by SOP Instance UID."""
+
+WHOLE_SLIDE: Final = 0
+"""Frame number of a picture that is made of all tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Target:
 
     Attributes:
         sop_instance_uid: Of the image that is under it; of the object itself, where none is.
-        frame_number: Of that image, from 1.
+        frame_number: Of that image, from 1; `WHOLE_SLIDE`: all tiles of it together.
         own_frames: Frames of the object itself that are shown in it, from 1; for objects that
             have any.
     """
@@ -119,7 +128,10 @@ def applies_to(item: Attributes, uid: str, frame_number: int) -> bool:
 def find(
     references: tuple[Reference, ...], images: Images
 ) -> tuple[tuple[Target, ...], tuple[LeftOut, ...]]:
-    """Every frame that is referenced, in the order of the references, each once."""
+    """Every frame that is referenced, in the order of the references, each once.
+
+    Of a slide of which no tiles are named, all of it.
+    """
     targets: dict[Target, None] = {}
     left_out: list[LeftOut] = []
     for reference in references:
@@ -128,9 +140,12 @@ def find(
         if image is None:
             left_out.append(LeftOut(reference, Reason.NOT_STORED))
             continue
-        count = image.number_of_frames
+        count = frame_count(image)
         if not count:
             left_out.append(LeftOut(reference, Reason.NO_PIXELS))
+            continue
+        if not reference.frame_numbers and is_tiled(image.attributes):
+            targets[Target(uid, WHOLE_SLIDE)] = None
             continue
         for number in reference.frame_numbers or range(1, count + 1):
             if 1 <= number <= count:
@@ -149,6 +164,8 @@ def ordered(targets: Sequence[Target], images: Images) -> tuple[Target, ...]:
     By Dimension Index Values, where all have some of one Dimension Organization; else along the
     normal, where all are parallel; else in the order of the references.
     """
+    if any(target.frame_number == WHOLE_SLIDE for target in targets):
+        return tuple(targets)
     indices = _dimension_indices(targets, images)
     if indices is not None:
         return tuple(sorted(targets, key=indices.__getitem__))

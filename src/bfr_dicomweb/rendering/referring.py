@@ -20,6 +20,7 @@ from bfr_dicomweb.rendering.contours import StructureSet
 from bfr_dicomweb.rendering.key_objects import KeyObjects
 from bfr_dicomweb.rendering.parameters import Rendering
 from bfr_dicomweb.rendering.parametric_maps import ParametricMap
+from bfr_dicomweb.rendering.planes import is_tiled
 from bfr_dicomweb.rendering.presentation_blending import Blending
 from bfr_dicomweb.rendering.presentation_states import PresentationState
 from bfr_dicomweb.rendering.references import Images, LeftOut, Reference, Showing, Shown
@@ -45,7 +46,7 @@ class Way:
 
 
 def _segmentation(stored: StoredObject, images: Images) -> Showing:
-    if slides.is_tiled(stored.attributes):
+    if is_tiled(stored.attributes):
         return SlideSegmentation(stored, images)
     return Segmentation(stored, images)
 

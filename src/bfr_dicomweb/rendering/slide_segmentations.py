@@ -12,7 +12,8 @@ from bfr_dicomweb.rendering.graphics import Drawing
 from bfr_dicomweb.rendering.legend import Entry, draw_legend
 from bfr_dicomweb.rendering.parameters import Rendering
 from bfr_dicomweb.rendering.picture import Picture
-from bfr_dicomweb.rendering.references import Images, LeftOut, Reason, Target
+from bfr_dicomweb.rendering.planes import is_tiled
+from bfr_dicomweb.rendering.references import WHOLE_SLIDE, Images, LeftOut, Reason, Target
 from bfr_dicomweb.rendering.segmentations import (
     Mask,
     SegmentMasks,
@@ -46,10 +47,12 @@ class SlideSegmentation:
             images[reference.sop_instance_uid]
             for reference in references
             if reference.sop_instance_uid in images
-            and slides.is_tiled(images[reference.sop_instance_uid].attributes)
+            and is_tiled(images[reference.sop_instance_uid].attributes)
         ]
         below = self._levels[0] if self._levels else stored
-        self.targets: tuple[Target, ...] = (Target(text(below.attributes, "SOPInstanceUID"), 1),)
+        self.targets: tuple[Target, ...] = (
+            Target(text(below.attributes, "SOPInstanceUID"), WHOLE_SLIDE),
+        )
 
     def picture(self, target: Target, rendering: Rendering) -> Picture:  # noqa: ARG002
         """All of the slide, or the part of it that the viewport names."""

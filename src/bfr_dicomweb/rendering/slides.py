@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bfr_dicomweb.dicom.stored_objects import StoredObject
-from bfr_dicomweb.errors import TooLarge
+from bfr_dicomweb.errors import TooLarge, UndecodablePixelData
 from bfr_dicomweb.rendering import viewport
 from bfr_dicomweb.rendering.annotation import annotate
 from bfr_dicomweb.rendering.appearance import Appearance, appearance_of
@@ -20,8 +20,8 @@ from bfr_dicomweb.rendering.elements import Attributes, integer, number, text
 from bfr_dicomweb.rendering.frame_rendering import show
 from bfr_dicomweb.rendering.parameters import Rendering, Viewport
 from bfr_dicomweb.rendering.picture import Picture, Pixels
-from bfr_dicomweb.rendering.planes import FunctionalGroups
-from bfr_dicomweb.rendering.references import Images, LeftOut, Reference, Target
+from bfr_dicomweb.rendering.planes import FunctionalGroups, frame_count, is_tiled, matrix_size
+from bfr_dicomweb.rendering.references import WHOLE_SLIDE, Images, LeftOut, Reference, Target
 from bfr_dicomweb.rendering.viewport import Part
 
 WHOLE_SLIDE_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -100,20 +100,18 @@ class Matrix:
                 yield Tile(index, column * width, row * height)
 
 
-def is_tiled(attributes: Attributes) -> bool:
-    return bool(integer(attributes, "TotalPixelMatrixColumns")) and bool(
-        integer(attributes, "TotalPixelMatrixRows")
-    )
-
-
 def matrix_of(stored: StoredObject, channels: tuple[str, ...] = ()) -> Matrix:
     """
     Args:
         channels: Optical Path Identifiers, or Segment Numbers; none: one channel, the first.
+
+    Raises:
+        UndecodablePixelData: it has none.
     """
     attributes = stored.attributes
-    columns = integer(attributes, "TotalPixelMatrixColumns") or 0
-    rows = integer(attributes, "TotalPixelMatrixRows") or 0
+    columns, rows = matrix_size(attributes)
+    if min(columns, rows) <= 0:
+        raise UndecodablePixelData("the instance has no Total Pixel Matrix")
     width, height = stored.description.columns, stored.description.rows
     if text(attributes, "DimensionOrganizationType") != "TILED_FULL":
         return Matrix(columns, rows, width, height, _sparse(stored, channels))
@@ -141,7 +139,7 @@ def _sparse(stored: StoredObject, channels: tuple[str, ...]) -> Sparse:
 def _read_sparse(stored: StoredObject, channels: tuple[str, ...]) -> Sparse:
     groups = FunctionalGroups(stored.attributes)
     by_channel: dict[str, dict[tuple[int, int], list[tuple[float, Tile]]]] = {}
-    for index in range(stored.number_of_frames):
+    for index in range(frame_count(stored)):
         place = groups.group(index, "PlanePositionSlideSequence")
         left = (integer(place, "ColumnPositionInTotalImagePixelMatrix") or 1) - 1
         top = (integer(place, "RowPositionInTotalImagePixelMatrix") or 1) - 1
@@ -150,6 +148,21 @@ def _read_sparse(stored: StoredObject, channels: tuple[str, ...]) -> Sparse:
         places.setdefault((top, left), []).append((depth, Tile(index, left, top)))
     wanted = channels or tuple(by_channel)[:1]
     return Sparse(tuple(tuple(_in_focus(by_channel.get(channel, {}))) for channel in wanted))
+
+
+def tile_origin(stored: StoredObject, index: int) -> tuple[int, int]:
+    """Column and row of a frame's first pixel in the Total Pixel Matrix, from 0."""
+    if not is_tiled(stored.attributes):
+        return 0, 0
+    tiling = matrix_of(stored).tiling
+    if isinstance(tiling, Full):
+        place = index % (tiling.across * tiling.down)
+        width, height = stored.description.columns, stored.description.rows
+        return place % tiling.across * width, place // tiling.across * height
+    tile = FunctionalGroups(stored.attributes).group(index, "PlanePositionSlideSequence")
+    column = integer(tile, "ColumnPositionInTotalImagePixelMatrix") or 1
+    row = integer(tile, "RowPositionInTotalImagePixelMatrix") or 1
+    return column - 1, row - 1
 
 
 def _channel(groups: FunctionalGroups, index: int) -> str:
@@ -200,7 +213,9 @@ class Slide:
         uid = text(stored.attributes, "SOPInstanceUID")
         self._levels = [stored, *(image for other, image in images.items() if other != uid)]
         self.left_out: tuple[LeftOut, ...] = ()
-        self.targets: tuple[Target, ...] = (Target(uid, 1),) if is_tiled(stored.attributes) else ()
+        self.targets: tuple[Target, ...] = ()
+        if is_tiled(stored.attributes):
+            self.targets = (Target(uid, WHOLE_SLIDE),)
 
     def picture(self, target: Target, rendering: Rendering) -> Picture:  # noqa: ARG002
         """As `slide_region`."""

@@ -19,6 +19,7 @@ from bfr_dicomweb.rendering.planes import (
     Plane,
     PlaneIndex,
     along_normal,
+    frame_count,
     planes_of,
 )
 from bfr_dicomweb.rendering.references import (
@@ -41,7 +42,7 @@ def references_of(stored: StoredObject) -> tuple[Reference, ...]:
     for reference in series_references(stored.attributes, "ReferencedInstanceSequence"):
         found.setdefault(reference.sop_instance_uid, replace(reference, frame_numbers=()))
     groups = FunctionalGroups(stored.attributes)
-    for index in range(stored.number_of_frames):
+    for index in range(frame_count(stored)):
         for source in _named(groups, index):
             found.setdefault(source.sop_instance_uid, replace(source, frame_numbers=()))
     for item in items(stored.attributes, "SourceImageSequence"):

@@ -10,7 +10,15 @@ from PIL import Image
 from bfr_dicomweb.dicom.attributes import first_text, values_of
 from bfr_dicomweb.dicom.pixels import MAX_FRAME_BYTES
 from bfr_dicomweb.dicom.stored_objects import StoredObject
-from bfr_dicomweb.rendering import elements, frame_rendering, icons, slides, video, viewport
+from bfr_dicomweb.rendering import (
+    elements,
+    frame_rendering,
+    icons,
+    planes,
+    slides,
+    video,
+    viewport,
+)
 from bfr_dicomweb.rendering.appearance import appearance_of
 from bfr_dicomweb.rendering.icons import Icon
 from bfr_dicomweb.rendering.parameters import Rendering, Viewport
@@ -87,7 +95,7 @@ def thumbnail(
         UndecodablePixelData: it cannot be decoded, or is too large.
     """
     if index is None:
-        if stored.number_of_frames <= MAX_TILES and slides.is_tiled(stored.attributes):
+        if stored.number_of_frames <= MAX_TILES and planes.is_tiled(stored.attributes):
             return _of_slide(stored, size)
         index = (stored.number_of_frames - 1) // 2
     seen = replace(appearance_of(stored, index), overlays=())

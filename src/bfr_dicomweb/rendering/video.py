@@ -59,7 +59,7 @@ def file_format_of(head: bytes) -> FileFormat:
     return FileFormat.OTHER
 
 
-class _Stream(RawIOBase):
+class FragmentsFile(RawIOBase):
     """The fragments of a video, read as one file."""
 
     def __init__(self, fragments: Sequence[memoryview]) -> None:
@@ -105,7 +105,7 @@ def _opened(stored: StoredObject) -> Iterator["InputContainer"]:
     cine.require_installed()
     import av
 
-    stream = _Stream(stored.fragments(0))
+    stream = FragmentsFile(stored.fragments(0))
     try:
         with av.open(stream, "r", metadata_errors="replace") as container:
             if not container.streams.video:
