@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
+from PIL import Image
+from pydicom.uid import MRImageStorage
 
 from live import free_port, running
 from objects import a_series, an_object, uid
@@ -112,6 +115,25 @@ def test_retrieve_can_be_repeated(
     ended = run("retrieve", url, study_uid, tmp_path)
 
     assert ended.stdout == f"3 instances in {tmp_path}\n"
+
+
+def test_contact_sheet_has_a_picture_of_each_kind(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    pictures = [an_object(), an_object(), an_object(Modality="MR", SOPClassUID=MRImageStorage)]
+    for number, file in enumerate(pictures):
+        (tmp_path / f"{number}.dcm").write_bytes(file)
+    sheet = tmp_path / "sheet.png"
+    with running(tmp_path_factory.mktemp("kinds")) as live:
+        run("store", live.url, tmp_path)
+
+        ended = run("contact_sheet", live.url, sheet)
+
+    assert ended.stdout == f"2 pictures of 2 kinds in {sheet}\n"
+    with Image.open(sheet) as image:
+        drawn = np.asarray(image.convert("L"))
+    assert drawn[20:300, 20:300].max() > 200
+    assert drawn[20:300, 340:600].max() > 200
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,8 @@ window.config = {
         // Thumbnails are made by the browser, of the frame that it loads anyway.
         thumbnailRendering: 'wadors',
         // Bulk data comes as a single part: some readers of it in OHIF know no other form.
-        singlepart: 'bulkdata',
+        // Films and documents are loaded by the browser itself, from /rendered.
+        singlepart: 'bulkdata,video,pdf',
         bulkDataURI: { enabled: true, relativeResolution: 'studies' },
         // Unquoted, the Accept header of a frame needs no CORS preflight: half the requests.
         omitQuotationForMultipartRequest: true,

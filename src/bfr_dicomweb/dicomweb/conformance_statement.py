@@ -59,7 +59,8 @@ from bfr_dicomweb.dicomweb.worklist_statement import table
 from bfr_dicomweb.errors import ArchiveError, InvalidQuery
 from bfr_dicomweb.http import border
 from bfr_dicomweb.refs import Level
-from bfr_dicomweb.rendering import thumbnails
+from bfr_dicomweb.rendering import cine, thumbnails
+from bfr_dicomweb.rendering.image_encoding import DEFAULT_FRAME_MS
 from bfr_dicomweb.services import retrieve, store
 
 FILE: Final = Path("conformance/STATEMENT.md")
@@ -151,10 +152,10 @@ CONDITIONS: Final = {
 }
 
 ABSENT: Final = (
-    ("Retrieve Rendered (…/rendered), all rendered media types", "10.4.1.1.3", "mandatory"),
-    ("Retrieve Rendered MPR and 3D", "10.4.1.1.7, 10.4.1.1.8", "optional"),
     ("Repository query keys (Prior Record Key, Maximum Number of Records)", "10.6.1.2.4", "opt."),
-    ("Retrieve Rendered Instance of the URI Service", "9.5", "mandatory"),
+    ("text/rtf and video/mpeg made anew, as rendered media types", "8.7.4", "optional"),
+    ("Advanced Blending Presentation States", "8.3.5.1.6", "optional"),
+    ("annotation and iccprofile of volumes", "8.3.5.3", "optional"),
 )
 
 ABOUT: Final = """\
@@ -238,7 +239,8 @@ RETRIEVE: Final = """\
 THUMBNAILS: Final = """\
 - A thumbnail is one picture, at every level, of the frame in the middle of the instance in the
   middle of the series; of a study, of its largest series of images, or else of what comes next
-  to images. Of a frame list it is the one in its middle.
+  to images. Of a frame list it is the one in its middle. A slide of at most {tiles} tiles is
+  shown as a whole.
 - Without viewport it has at most {default} pixels a side and is not enlarged; with it it fills the
   viewport, from 1 to {most} pixels a side. Larger viewports, up to {viewport}, get that.
 - Nothing is written upon it: no annotations, no overlays. Where Burned In Annotation (0028,0301)
@@ -247,7 +249,49 @@ THUMBNAILS: Final = """\
   nothing of it are made of {coarse} pixels a side at most, and of a sixth of their own.
 - Reports, documents, waveforms, presentation states, key objects, segmentations, objects of
   radiotherapy, raw data, and what else has no picture, have icons; so have images that cannot
-  be decoded."""
+  be decoded, and videos where the extra `video` is not installed."""
+
+RENDERED: Final = """\
+- All images are rendered, whichever Photometric Interpretation; media types as in the table of
+  resources. Multi-frame images: the frames in parts, or one moving picture; the still picture of a
+  link (accept parameter) is that of the frame in the middle. Pixels become square.
+- quality: JPEG, WebP and AVIF take it as their libraries do; JPEG XL: the distance that its
+  library takes it for; JPEG 2000: 28 + quality / 4 dB; HTJ2K: a quantisation step of
+  0.005 * 2^((90 - quality) / 20). 90 by default; 100 is lossless in JPEG 2000, HTJ2K, JPEG XL and
+  WebP. PNG and GIF ignore it.
+- Without window: the VOI LUT, else the first window, of the frame, else of the object; else all
+  values of up to 8 bits stored, and of others those between the 0.5th and the 99.5th percentile.
+- Presentation LUT Shape counts before MONOCHROME1. Graphics overlays (G) are burnt in, regions of
+  interest (R) where a presentation state says so; shutters are applied.
+- viewport: up to {viewport} pixels a side; a source region ends at the edge of the image, and one
+  that lies wholly outside of it is refused (400).
+- annotation: patient and technique. iccprofile: all values; GIF and JPEG XL cannot hold one (400).
+- Presentation states (grayscale, XA/XRF grayscale, variable modality LUT, colour, pseudo-colour,
+  blending): TRUE SIZE shows one pixel of the image as one of the picture. What a grayscale state
+  does not say is not taken from the image. Compound graphics are not read. Referenced images that
+  are not stored are counted in a Warning, and the status is 206.
+- Segmentations and parametric maps are laid over their source images, else over what lies there in
+  the same frame of reference; structure sets over the images that they name; key objects are the
+  images that they name. A legend is drawn from 300 pixels a side on.
+- A whole slide image is one picture; source regions of its viewport count in the Total Pixel
+  Matrix, and tiles come from the level of its series that is fine enough.
+- Volumes: the largest of the target unless volumeinputreference or attributes select another one;
+  renderingmethod defaults to average_ip (MPR) and volume_rendered (3D), the camera to the anterior,
+  animations to 10 degrees or a 20th of the curve, and 10 a second. Parameters that belong to the
+  other of the two resources are refused (400). Volumetric presentation states: one volume, not
+  cropped, not registered; others are refused (406).
+- Text: UTF-8 unless charset or Accept-Charset name another set that can hold it. text/xml of a
+  structured report is its Native DICOM Model, of a clinical document the document itself."""
+
+VIDEOS: Final = """\
+- A stored video that is an MP4 file is sent as it is (video/mp4, and ranges of it). With the extra
+  `video`, H.264 and HEVC in other files are put into MP4 without a loss, MPEG-2 is encoded anew,
+  and HEVC can be had without its file (video/H265). MPEG-2 as stored is video/mpeg. Images of a
+  video, and frames of it by their numbers, are decoded; viewport and annotation are supported.
+- The frames of an image, or a list of them, are one video/mp4 (H.264, 8 bits, 4:2:0) or one
+  image/gif, each frame shown as long as Recommended Display Frame Rate, Frame Time Vector, Frame
+  Time or Cine Rate say, the first of these that is there; otherwise {frame} ms. Limits of
+  video/mp4: {frames} frames, {pixels} pixels in all, {side} a side; of image/gif {gif} pixels."""
 
 STORE: Final = """\
 - Payload: multipart/related with parts of application/dicom, or one application/dicom object; or
@@ -525,14 +569,23 @@ def _retrieve() -> str:
     retrieve = RETRIEVE.format(
         inline=part10.INLINE_BYTES, value=part10.VALUE_BYTES, whole=wado.WHOLE_METADATA
     )
+    moving = VIDEOS.format(
+        frame=round(DEFAULT_FRAME_MS),
+        frames=cine.MAX_FRAMES,
+        pixels=cine.MAX_PIXELS,
+        side=cine.MAX_SIDE,
+        gif=cine.MAX_GIF_PIXELS,
+    )
     small = THUMBNAILS.format(
+        tiles=thumbnails.MAX_TILES,
         default=thumbnails.DEFAULT_SIDE,
         most=thumbnails.MAX_SIDE,
         viewport=rendering_parameters.MAX_VIEWPORT,
         withheld=thumbnails.WITHHELD_SIDE,
         coarse=thumbnails.COARSE_SIDE,
     )
-    return f"{retrieve}\n{small}"
+    shown = RENDERED.format(viewport=rendering_parameters.MAX_VIEWPORT)
+    return f"{retrieve}\n{shown}\n{moving}\n{small}"
 
 
 def _bulk_media_types() -> str:

@@ -18,7 +18,6 @@ from bfr_dicomweb.dicomweb.service import (
     service_of,
 )
 from bfr_dicomweb.refs import Level
-from bfr_dicomweb.rendering import cine
 from bfr_dicomweb.services import thumbnails
 from bfr_dicomweb.services.content import Content, Made
 from bfr_dicomweb.services.rendering import RENDERERS, require_frames
@@ -41,8 +40,8 @@ async def retrieve_thumbnail(request: Request) -> Response:
         number = numbers[len(numbers) // 2]
         path += f"/frames/{listed}"
     etag = wado.etag_of(
-        *("thumbnail", RENDERERS, cine.is_installed(), stored.change, stored.digest.hex()),
-        *(number, size, offer.media_type),
+        *("thumbnail", RENDERERS, stored.change, stored.digest.hex(), number, size),
+        offer.media_type,
     )
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged

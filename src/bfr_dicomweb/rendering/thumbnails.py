@@ -154,13 +154,23 @@ def finished(
     """
     box = _box(size, max(stored_size))
     if detail is Detail.FULL:
-        return viewport.place(picture, Rendering(box), pixel_aspect=pixel_aspect)
+        fewer = _averaged(picture, box)
+        return viewport.place(fewer, Rendering(box), pixel_aspect=pixel_aspect)
     side = WITHHELD_SIDE
     if detail is Detail.COARSE:
         side = max(1, min(COARSE_SIDE, max(stored_size) // COARSER))
     few = viewport.place(picture, Rendering(Viewport(side, side)), pixel_aspect=pixel_aspect)
     spread = viewport.place(few, Rendering(box))
     return _withheld(spread) if detail is Detail.WITHHELD else spread
+
+
+def _averaged(picture: Picture, box: Viewport) -> Picture:
+    """Whole cells of pixels as one each: what a better filter then has to do is little."""
+    by = int(max(picture.columns / box.width, picture.rows / box.height))
+    if by < 2:
+        return picture
+    image = Image.fromarray(np.ascontiguousarray(picture.pixels)).reduce(by)
+    return Picture(np.asarray(image))
 
 
 def icon(of: Icon, size: Viewport | None) -> Picture:

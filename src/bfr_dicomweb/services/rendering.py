@@ -23,7 +23,7 @@ from bfr_dicomweb.index import instances
 from bfr_dicomweb.index.engine import Index
 from bfr_dicomweb.index.instances import StoredInstance
 from bfr_dicomweb.refs import Ref
-from bfr_dicomweb.rendering import work
+from bfr_dicomweb.rendering import cine, work
 from bfr_dicomweb.rendering.icons import Icon, icon_of
 from bfr_dicomweb.rendering.parameters import Rendering, Viewport
 from bfr_dicomweb.rendering.thumbnails import MAX_TILES
@@ -40,7 +40,8 @@ MAX_REFERENCED: Final = 2000
 MAX_VOLUME_INSTANCES: Final = 4096
 
 # Of entity tags: the bytes of a picture depend on what makes them.
-RENDERERS: Final = "|".join(f"{name} {version(name)}" for name in ("bfr-dicomweb", "pillow"))
+_MAKERS: Final = ("bfr-dicomweb", "pillow", *(("av",) if cine.is_installed() else ()))
+RENDERERS: Final = "|".join(f"{name} {version(name)}" for name in _MAKERS)
 
 
 class Renderer:
