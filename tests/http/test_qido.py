@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from live import Live
-from objects import a_series, an_object, uid
+from objects import a_dataset, a_series, an_object, uid, written
 
 Store = Callable[..., httpx2.Response]
 
@@ -259,3 +259,24 @@ def test_results_larger_than_a_packet_are_compressed(
         f"/instances?PatientID={patient_id}", headers={"Accept-Encoding": "zstd;q=1, gzip;q=0.5"}
     )
     assert response.headers["Content-Encoding"] == "zstd"
+
+
+def test_a_private_attribute_comes_with_its_creator(client: httpx2.Client, store: Store) -> None:
+    """8.3.4.3; the creator in the query is no unsupported parameter"""
+    dataset = a_dataset()
+    dataset.private_block(0x0009, "ACME 1.0", create=True).add_new(0x01, "LO", "own")
+    store([written(dataset)])
+
+    response = client.get(
+        "/instances",
+        params={
+            "SOPInstanceUID": dataset.SOPInstanceUID,
+            "00090010": "ACME 1.0",
+            "includefield": "00091001",
+        },
+    )
+
+    (found,) = response.json()
+    assert found["00090010"]["Value"] == ["ACME 1.0"]
+    assert found["00091001"]["Value"] == ["own"]
+    assert "Warning" not in response.headers

@@ -402,7 +402,7 @@ def _sort_out(
                 raise InvalidQuery(name, "the attribute stands twice")
             if name not in _NOT_KEYS:
                 found.values[path] = (name, value)
-        elif name not in _NOT_KEYS:
+        elif name not in _NOT_KEYS and not _PRIVATE_CREATOR.fullmatch(name):
             found.ignored.append(name)
     return found
 
@@ -423,6 +423,15 @@ def _uint(named: dict[str, str], name: str, default: int) -> int:
     return int(value)
 
 
+# It says whose private attributes are meant (PS3.18 section 8.3.4.3), which here their tags do.
+_PRIVATE_CREATOR: Final = re.compile(
+    r"[0-9A-Fa-f]{3}[13579BDFbdf]00(?:[1-9A-Fa-f][0-9A-Fa-f])", re.ASCII
+)
+_PRIVATE: Final = re.compile(
+    r"[0-9A-F]{3}[13579BDF](?:[1-9A-F][0-9A-F])[0-9A-F]{2}", re.ASCII
+).fullmatch
+
+
 def _include(values: list[str]) -> tuple[list[Path], bool]:
     names = [name for value in values for name in value.split(",") if name]
     if "all" in names:
@@ -430,7 +439,9 @@ def _include(values: list[str]) -> tuple[list[Path], bool]:
             raise InvalidQuery("includefield", "all must stand alone")
         return [], True
     # A field that is unknown has no value to return.
-    return [path for name in names if (path := _include_path(name)) is not None], False
+    paths = [path for name in names if (path := _include_path(name)) is not None]
+    creators = [(f"{tag[:4]}00{tag[4:6]}",) for (tag, *rest) in paths if not rest and _PRIVATE(tag)]
+    return [*paths, *creators], False
 
 
 def _include_path(name: str) -> Path | None:
