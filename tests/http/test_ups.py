@@ -336,6 +336,12 @@ def test_ups_20_nothing_becomes_scheduled_again(worklist: Worklist, make: str) -
     assert worklist.change(workitem, "SCHEDULED", transaction).status_code == 400
 
 
+def test_ups_20_a_warning_says_so(worklist: Worklist) -> None:
+    answer = worklist.change(worklist.create(), "SCHEDULED", new_uid())
+    assert answer.status_code == 400
+    assert warning(answer).startswith("The submitted request is inconsistent with the state")
+
+
 @pytest.mark.parametrize("requested", IN_FINAL_STATE)
 def test_ups_21_what_nobody_claimed_does_not_end(worklist: Worklist, requested: str) -> None:
     workitem = worklist.create()

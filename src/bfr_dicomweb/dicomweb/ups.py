@@ -17,6 +17,7 @@ from bfr_dicomweb.dicomweb import datasets, qido
 from bfr_dicomweb.dicomweb.service import accept_of, base_uri_of, query_of, service_of
 from bfr_dicomweb.errors import (
     ArchiveError,
+    InvalidDataset,
     InvalidQuery,
     InvalidRequest,
     NotTheClaimant,
@@ -283,6 +284,9 @@ def _refusal(error: ArchiveError, *, is_update: bool) -> str:
         case WorkitemEnded():
             return INCONSISTENT_UPDATE
         case WorkitemStateConflict():
+            return INCONSISTENT
+        case InvalidDataset() if not is_update:
+            # a state that no workitem can be brought to
             return INCONSISTENT
     return ""
 
