@@ -11,7 +11,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "layers", "openapi", "tests"]
 nox.needs_version = ">=2025.5"
 
-CODE = ("src", "tests", "examples", "noxfile.py")
+CODE = ("src", "tests", "examples", "conformance", "noxfile.py")
 
 
 def install(session: nox.Session) -> None:

@@ -13,9 +13,9 @@ import httpx2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageDraw
-from pydicom import pixels
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 
 import right_server
 from right_server import (
@@ -36,6 +36,7 @@ from right_server import (
 )
 
 Array = npt.NDArray[Any]
+Window = tuple[float, float, str]  # center, width, function
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 TEXTS = ("text/html", "text/plain", "text/xml")
 KEYWORDS = ("patient", "technique")
@@ -44,7 +45,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def _linear(values: Array, center: float, width: float) -> Array:
-    return ((values - center + 0.5) / (width - 1) + 0.5) * 255
+    return np.asarray(((values - center + 0.5) / (width - 1) + 0.5) * 255)
 
 
 def _linear_exact(values: Array, center: float, width: float) -> Array:
@@ -78,7 +79,7 @@ def whole_number(text: str, *, up_to: int = 10**6) -> int:
     return int(text)
 
 
-def window_of(query: dict[str, str]) -> tuple[float, float, str] | None:
+def window_of(query: dict[str, str]) -> Window | None:
     if "window" not in query:
         return None
     values = query["window"].split(",")
@@ -111,7 +112,7 @@ def check(query: dict[str, str], media_type: str, *, is_simple: bool = False) ->
         number(each or "0")
 
 
-def grays(values: Array, dataset: Dataset, window: tuple[float, float, str] | None) -> Array:
+def grays(values: Array, dataset: Dataset, window: Window | None) -> Array:
     """Stored values as 8-bit greys, in that window or in the one of the dataset."""
     hounsfield = values * float(dataset.get("RescaleSlope", 1)) + float(
         dataset.get("RescaleIntercept", 0)
@@ -127,14 +128,13 @@ def grays(values: Array, dataset: Dataset, window: tuple[float, float, str] | No
     shades = np.clip(FUNCTIONS[function](hounsfield, center, width), 0, 255)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shades = 255 - shades
-    return np.rint(shades).astype(np.uint8)
+    eight_bits: Array = np.rint(shades).astype(np.uint8)
+    return eight_bits
 
 
-def picture(
-    dataset: FileDataset, frame: int, window: tuple[float, float, str] | None
-) -> Image.Image:
+def picture(dataset: FileDataset, frame: int, window: Window | None) -> Image.Image:
     photometric = dataset.PhotometricInterpretation
-    values = pixels.pixel_array(uncompressed(dataset), index=frame - 1)
+    values = pixel_array(uncompressed(dataset), index=frame - 1)
     if photometric == "PALETTE COLOR":
         return Image.fromarray((apply_color_lut(values, dataset) // 257).astype(np.uint8))
     if dataset.SamplesPerPixel == 3:
@@ -199,7 +199,7 @@ def warned(response: Answer, query: dict[str, str]) -> Answer:
     return response
 
 
-def referred(server: RightServer, state: FileDataset) -> tuple[FileDataset, int, Any]:
+def referred(server: RightServer, state: FileDataset) -> tuple[FileDataset, int, Window]:
     """The image that a presentation state shows, the frame, and in which window."""
     uid = state.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID
     window = state.SoftcopyVOILUTSequence[0]
@@ -214,7 +214,7 @@ def rendered(server: RightServer, request: httpx2.Request, of: dict[str, str]) -
         return text
     is_state = len(datasets) == 1 and "GraphicLayerSequence" not in datasets[0]
     is_state = is_state and "ReferencedSeriesSequence" in datasets[0]
-    shown: list[tuple[FileDataset, int, Any]] = []
+    shown: list[tuple[FileDataset, int, Window | None]] = []
     for dataset in datasets:
         if is_state:
             shown.append(referred(server, dataset))
@@ -260,7 +260,7 @@ def _frames(dataset: FileDataset, of: dict[str, str]) -> list[int]:
 def _drawn(
     dataset: FileDataset,
     frame: int,
-    window: tuple[float, float, str] | None,
+    window: Window | None,
     query: dict[str, str],
     media_type: str,
 ) -> bytes:

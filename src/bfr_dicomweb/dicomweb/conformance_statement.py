@@ -428,10 +428,11 @@ metrics, error texts and generated URLs hold no patient data except UIDs in URLs
 contain. The preamble of received files is kept and sent as it is (PS3.10 section 7.5)."""
 
 DEVIATIONS: Final = """\
-1. What section 1.2 lists as mandatory is missing.
+1. What section 1.2 lists is missing.
 2. An empty stored value does not match a key that has a value (PS3.4 C.2.2.1.2); see 2.4.
 3. Instances stored in Implicit VR Little Endian or Explicit VR Big Endian are sent in that form to
-   clients that ask for it, by its UID or by `*`; PS3.18 section 8.7.3 wants neither used.
+   clients that ask for it, by its UID or by `*`, byte for byte as they were received; PS3.18
+   section 8.7.3 wants neither used (STW-37 of the conformance suite).
 4. 206 is used without a Range request where only some instances can be sent (sections 8.5 and
    10.4.3.1 of PS3.18 differ).
 5. An Accept header that nothing satisfies is answered with 406 (8.7.8.1), also where section
