@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
+    BasicTextSRStorage,
     CTImageStorage,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -98,3 +99,25 @@ def multipart(files: Sequence[bytes], boundary: str = "boundary") -> tuple[bytes
     head = f"--{boundary}\r\nContent-Type: {DICOM}\r\n\r\n".encode()
     body = b"".join(head + file + b"\r\n" for file in files) + f"--{boundary}--\r\n".encode()
     return body, f'multipart/related; type="{DICOM}"; boundary={boundary}'
+
+
+def a_report(text: str) -> Dataset:
+    """A Basic Text SR with one finding."""
+    item = Dataset()
+    item.RelationshipType, item.ValueType = "CONTAINS", "TEXT"
+    item.ConceptNameCodeSequence = [a_code("121071", "DCM", "Finding")]
+    item.TextValue = text
+    report = a_dataset(SOPClassUID=BasicTextSRStorage, Modality="SR", PixelData=None)
+    for keyword in ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"):
+        del report[keyword]
+    report.ValueType, report.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
+    report.ConceptNameCodeSequence = [a_code("18748-4", "LN", "Diagnostic imaging report")]
+    report.ContentSequence = [item]
+    return report
+
+
+def a_code(value: str, scheme: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code

@@ -13,15 +13,16 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import (
-    BasicTextSRStorage,
+    EncapsulatedPDFStorage,
     EnhancedMRImageStorage,
     JPEGBaseline8Bit,
 )
 
 import presentation_objects
 import slide_objects
+import waveforms
 from live import Live
-from objects import a_cine, a_dataset, uid, written
+from objects import a_cine, a_dataset, a_report, uid, written
 from retrieved import jpeg, parts_of, raw_parts
 from stored_images import a_ramp
 
@@ -251,7 +252,9 @@ class TestWindow:
 @ONE_DATABASE
 class TestViewport:
     @pytest.mark.parametrize(
-        ("viewport", "size"), [("32,32", (32, 24)), ("128,128", (128, 96))], ids=["REN-14", "-15"]
+        ("viewport", "size"),
+        [("32,32", (32, 24)), ("128,128", (128, 96))],
+        ids=["REN-14", "REN-15"],
     )
     def test_the_image_fits_and_keeps_its_aspect(
         self, ask: Ask, viewport: str, size: tuple[int, int]
@@ -580,6 +583,34 @@ class TestText:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert b"<script" not in response.content
 
+    def test_an_encapsulated_pdf_is_what_it_was(self, ask: Ask, store: Store) -> None:
+        """REN-08"""
+        pdf = b"%PDF-1.4\n%odd\n%%EOF"
+        document = a_dataset(
+            SOPClassUID=EncapsulatedPDFStorage,
+            Modality="DOC",
+            PixelData=None,
+            MIMETypeOfEncapsulatedDocument="application/pdf",
+            EncapsulatedDocument=pdf + b"\0",
+            EncapsulatedDocumentLength=len(pdf),
+        )
+        store([written(document)])
+
+        for accept in ("application/pdf", "*/*"):
+            response = ask(accept, path_of(document))
+            assert (response.headers["Content-Type"], response.content) == ("application/pdf", pdf)
+
+    @pytest.mark.parametrize("media_type", [JPEG, PNG, "image/svg+xml", "application/pdf"])
+    def test_a_waveform_is_drawn(self, ask: Ask, store: Store, media_type: str) -> None:
+        """REN-36"""
+        curve = waveforms.spikes([100], 500, 1000, 2)
+        ecg = waveforms.a_waveform(waveforms.a_group(curve, "I", "II"))
+        store([written(ecg)])
+
+        response = ask(media_type, path_of(ecg))
+
+        assert (response.status_code, response.headers["Content-Type"]) == (200, media_type)
+
     def test_it_is_html_by_default(self, ask: Ask, store: Store) -> None:
         report = a_report("x")
         store([written(report)])
@@ -593,24 +624,3 @@ class TestText:
 
         assert response.headers["Content-Type"] == "text/plain; charset=iso-8859-1"
         assert "Återbesök".encode("latin-1") in response.content
-
-
-def a_report(text: str) -> Dataset:
-    item = Dataset()
-    item.RelationshipType, item.ValueType = "CONTAINS", "TEXT"
-    item.ConceptNameCodeSequence = [a_code("121071", "DCM", "Finding")]
-    item.TextValue = text
-    report = a_dataset(SOPClassUID=BasicTextSRStorage, Modality="SR", PixelData=None)
-    for keyword in ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"):
-        del report[keyword]
-    report.ValueType, report.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
-    report.ConceptNameCodeSequence = [a_code("18748-4", "LN", "Diagnostic imaging report")]
-    report.ContentSequence = [item]
-    return report
-
-
-def a_code(value: str, scheme: str, meaning: str) -> Dataset:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
-    return code

@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from objects import a_cine, a_dataset, uid, written
+from objects import a_cine, a_dataset, a_report, uid, written
 
 Store = Callable[..., httpx2.Response]
 Ask = Callable[..., httpx2.Response]
@@ -276,6 +276,31 @@ class TestRendered:
 
     def test_an_image_is_not_said_as_text(self, ask: Ask) -> None:
         assert ask(contentType="text/html").status_code == 406
+
+    @pytest.mark.parametrize("content_type", ["text/html", "text/plain"])
+    def test_a_report_is_said_as_text(
+        self, client: httpx2.Client, store: Store, content_type: str
+    ) -> None:
+        """URI-30"""
+        report = a_report("Återbesök")
+        store([written(report)])
+        query = query_of(report) | {"contentType": content_type}
+
+        response = client.get("/wado", params=query)
+
+        assert response.headers["Content-Type"] == f"{content_type}; charset=utf-8"
+        assert "Återbesök" in response.text
+
+    def test_a_presentation_state_and_a_window_contradict_each_other(self, ask: Ask) -> None:
+        """URI-25"""
+        response = ask(
+            presentationUID=uid(),
+            presentationSeriesUID=uid(),
+            windowCenter="40",
+            windowWidth="400",
+        )
+
+        assert response.status_code == 400
 
     def test_a_region_is_cut_out(self, ask: Ask) -> None:
         """URI-22"""
