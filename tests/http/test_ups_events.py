@@ -351,8 +351,16 @@ def test_events_reach_connections_of_every_process(two_workers: Live) -> None:
         for aet in aets:
             post(client, f"/workitems/{WORKLIST}/subscribers/{aet}")
         workitem = create(client)
-        heard = [summary(json.loads(each.recv(WAIT_S)))[0] for each in connections]
+        heard = [first_of_a_workitem(each) for each in connections]
         assert heard == [workitem] * len(aets)
+
+
+def first_of_a_workitem(connection: ClientConnection) -> str:
+    """What its first event is about, but for that the service has started."""
+    while True:
+        uid = summary(json.loads(connection.recv(WAIT_S)))[0]
+        if uid != WORKLIST:
+            return uid
 
 
 def test_ups_78_events_survive_the_server_which_says_that_it_restarted(tmp_path: Path) -> None:
