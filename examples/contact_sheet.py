@@ -69,11 +69,17 @@ def value(match: dict[str, Any], tag: str) -> str:
     return str((match.get(tag, {}).get("Value") or [""])[0])
 
 
+def tell(progress: str) -> None:
+    """In place on a terminal; in a log, a line each."""
+    begin, end = ("\r", "") if sys.stderr.isatty() else ("", "\n")
+    print(f"{begin}{progress}", end=end, file=sys.stderr, flush=True)
+
+
 def kinds(url: str, each: int) -> dict[Kind, list[str]]:
     """The path of one instance, or of a few of different series, for every kind."""
     found: dict[Kind, list[str]] = {}
     for number, study in enumerate(search(f"{url}/studies"), start=1):
-        print(f"\r{number} studies, {len(found)} kinds", end="", file=sys.stderr, flush=True)
+        tell(f"{number} studies, {len(found)} kinds")
         study_path = f"/studies/{value(study, STUDY_UID)}"
         for series in search(f"{url}{study_path}/series"):
             series_path = f"{study_path}/series/{value(series, SERIES_UID)}"
@@ -138,7 +144,7 @@ def main() -> None:
     found = kinds(url, options.each)
     shown = []
     for number, kind in enumerate(sorted(found, key=lambda one: one.caption), start=1):
-        print(f"\r{number} of {len(found)} kinds", end="", file=sys.stderr, flush=True)
+        tell(f"{number} of {len(found)} kinds")
         for path in found[kind]:
             note, picture = picture_of(url, path)
             shown.append(Shown(kind.caption, note, picture))
