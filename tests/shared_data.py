@@ -7,8 +7,14 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NO_DCMTK = "DCMTK is not installed: apt-get install dcmtk"
+NO_TYPEFACE = "DejaVu (a typeface) is not installed: apt-get install fonts-dejavu-core"
 NO_SAMPLES = "the shared sample files (../shared/data) are not beside this checkout"
 COMPLETE = os.environ.get("BFR_TEST_COMPLETE") == "1"
+
+
+def has_typeface() -> bool:
+    """Whether letters other than those of western Europe can be drawn."""
+    return any(Path("/usr/share/fonts").rglob("DejaVuSans.ttf"))
 
 
 def require_shared_data() -> None:

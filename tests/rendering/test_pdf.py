@@ -27,7 +27,7 @@ from bfr_dicomweb.rendering.report_document import (
 )
 from pdf_text import pdf_pages, pdf_text
 from rendering_safety import HOSTILE
-from shared_data import dicom_files, require_shared_data
+from shared_data import NO_TYPEFACE, dicom_files, has_typeface, require_shared_data
 
 
 def a_document(*blocks: Block) -> Document:
@@ -69,6 +69,7 @@ def test_letters_and_order_are_those_of_the_document() -> None:
     assert said == f"Svar - Åsa Öberg - 1 {expected}"
 
 
+@pytest.mark.skipif(not has_typeface(), reason=NO_TYPEFACE)
 @pytest.mark.parametrize("said", ["Ελληνικά", "Русский", "Łódź"])
 def test_other_scripts_are_set_in_fonts_that_have_them(said: str) -> None:
     assert said in pdf_text(pdf(a_document(Paragraph(plain(said)))))
