@@ -4,6 +4,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import av
 import httpx2
 import numpy as np
 import pytest
@@ -192,6 +193,15 @@ def test_a_swivel_moves(ask: Ask) -> None:
     parts = raw_parts(ask("rendered3d", 'multipart/related; type="image/jpeg"', **query))
 
     assert getattr(moving, "n_frames", 1) == len(parts) == 4
+
+
+def test_a_swivel_is_a_film(ask: Ask) -> None:
+    query = {"renderingmethod": "maximum_ip", "swivelrange": "40", "animationstepsize": "10"}
+    response = ask("rendered3d", "video/mp4", **query)
+
+    assert response.headers["Content-Type"] == "video/mp4"
+    with av.open(BytesIO(response.content), "r") as film:
+        assert len(list(film.decode(video=0))) == 4
 
 
 def test_an_unknown_series_is_404(ask: Ask) -> None:

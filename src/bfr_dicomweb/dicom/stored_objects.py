@@ -7,7 +7,7 @@ being read (`Layout`), so that another process opens what the catalogue knows al
 import mmap
 import zlib
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -298,9 +298,6 @@ class StoredObject:
         if isinstance(found, int) and usual <= found < described.bits_allocated:
             return found
         return usual
-
-    def all_samples(self) -> Iterator[Samples]:
-        return (self.samples(index) for index in range(self.number_of_frames))
 
 
 def _mapped(path: Path) -> mmap.mmap:

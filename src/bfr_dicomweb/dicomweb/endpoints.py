@@ -46,7 +46,7 @@ from bfr_dicomweb.dicomweb import (
     zip_payload,
 )
 from bfr_dicomweb.errors import NotAllowed
-from bfr_dicomweb.rendering import video
+from bfr_dicomweb.rendering import cine, video
 
 Handler = Callable[[Request], Awaitable[Response]]
 ROOT: Final = "/dicomweb"
@@ -384,7 +384,7 @@ def _non_patient(category: Category) -> tuple[Endpoint, ...]:
 
 METADATA: Final = (DICOM_JSON, MULTIPART_XML)
 BULK: Final = (MULTIPART_BULK, OCTET_STREAM, capabilities.COMPRESSED)
-PICTURES: Final = (*renditions.STILL, f'multipart/related; type="{JPEG}"')
+PICTURES: Final = (*renditions.STILL, cine.MP4, f'multipart/related; type="{JPEG}"')
 RENDERED_TYPES: Final = (
     *renditions.STILL,
     *video.FORMS,

@@ -3,7 +3,7 @@
 These calls are made in processes of their own, which keep open what they were asked for last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -34,6 +34,7 @@ from bfr_dicomweb.rendering import (
 from bfr_dicomweb.rendering.appearance import appearance_of
 from bfr_dicomweb.rendering.icons import Icon
 from bfr_dicomweb.rendering.parameters import Rendering, Viewport
+from bfr_dicomweb.rendering.picture import Picture
 from bfr_dicomweb.rendering.volume import Volume, require_scipy
 from bfr_dicomweb.rendering.volume_cache import VolumeCache
 from bfr_dicomweb.rendering.volume_geometry import volume_of
@@ -45,6 +46,8 @@ OPEN_OBJECTS: Final = 16
 # Voxels, and what was made of them, that a process keeps.
 VOLUME_CACHE_BYTES: Final = 1 << 30
 NOT_KNOWN: Final = b""
+# How long the only picture of what could move is shown.
+STILL_SECONDS: Final = 1.0
 
 
 @lru_cache(maxsize=OPEN_OBJECTS)
@@ -79,11 +82,16 @@ def render_animation(
         [picture], (frame_rendering.render_frame(stored, index, rendering) for index in others)
     )
     durations = cine.durations_ms(stored.attributes, stored.number_of_frames)
-    shown = [durations[index] for index in indices]
+    return _moving(pictures, media_type, [durations[index] for index in indices], rendering)
+
+
+def _moving(
+    pictures: Iterable[Picture], media_type: str, durations: Sequence[float], rendering: Rendering
+) -> bytes:
     if media_type == cine.MP4:
-        return cine.encode_mp4(pictures, shown, quality=rendering.quality)
+        return cine.encode_mp4(pictures, durations, quality=rendering.quality)
     return image_encoding.encode(
-        list(pictures), media_type, quality=rendering.quality, durations_ms=shown
+        list(pictures), media_type, quality=rendering.quality, durations_ms=durations
     )
 
 
@@ -254,17 +262,16 @@ def _shown(known: _Known, asked: VolumeRequest) -> tuple[bytes, ...]:
     said = orjson.dumps(animation.metadata)
     if not asked.media_type:
         return (said,)
-    quality = asked.rendering.quality
-    is_moving = len(animation.pictures) > 1
-    described = image_encoding.IMAGE_TYPES.get(asked.media_type)
-    if is_moving and described is not None and described.is_animated:
-        durations = [1000 * (animation.seconds or 0.1)] * len(animation.pictures)
-        return said, image_encoding.encode(
-            animation.pictures, asked.media_type, quality=quality, durations_ms=durations
-        )
+    pictures, media_type = animation.pictures, asked.media_type
+    described = image_encoding.IMAGE_TYPES.get(media_type)
+    if described is None or described.is_animated:
+        first, count = pictures[0], len(pictures)
+        cine.require_size(media_type, count, first.columns, first.rows)
+        durations = [1000 * (animation.seconds or STILL_SECONDS)] * count
+        return said, _moving(pictures, media_type, durations, asked.rendering)
     return said, *(
-        image_encoding.encode([picture], asked.media_type, quality=quality)
-        for picture in animation.pictures
+        image_encoding.encode([picture], media_type, quality=asked.rendering.quality)
+        for picture in pictures
     )
 
 
