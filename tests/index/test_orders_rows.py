@@ -289,4 +289,4 @@ async def test_a_group_is_found_without_looking_at_other_orders(sqlite_url: str)
 
     looked_at = [str(row[3]) for row in plan]
     assert not [text for text in looked_at if text.startswith(("SCAN a", "SCAN b", "SCAN e"))]
-    assert any("order_alias_patient (patient_id=? AND value=?)" in text for text in looked_at)
+    assert any("a USING PRIMARY KEY (value=? AND patient_id=?)" in text for text in looked_at)

@@ -16,6 +16,7 @@ one of their orders and no exam; the steps of the exams tell whose it is.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -178,7 +179,9 @@ _DELETE_ALIAS: Final = "DELETE FROM order_alias WHERE " + " AND ".join(  # noqa:
 _INSERT_MOVED: Final = insert("moved", ("id", "kind", "successor", "change"))
 
 
-def _update(table: str, names: Sequence[str]) -> str:
+@cache
+def _update(table: str, names: tuple[str, ...]) -> str:
+    """Of what changed alone: an index over other columns is then left as it is."""
     every = (*names, "change", "changed_us")
     sets = ", ".join(f"{name} = ?{number}" for number, name in enumerate(every, 2))
     return f"UPDATE {table} SET {sets} WHERE id = ?1"  # noqa: S608 # our names
@@ -202,8 +205,11 @@ class _Table:
     def insert(self) -> str:
         return insert(self.table, ("id", *self.names, "change", "changed_us", *self.more))
 
-    def update(self) -> str:
-        return _update(self.table, self.names)
+    def update(self, before: Sequence[Any], after: Sequence[Any]) -> tuple[str, list[Any]]:
+        """The statement, and what it takes between the id and the change."""
+        changed = [at for at, value in enumerate(after) if before[at] != value]
+        names = tuple(self.names[at] for at in changed)
+        return _update(self.table, names), [after[at] for at in changed]
 
 
 _TABLES: Final = {
@@ -222,9 +228,7 @@ _TABLES: Final = {
         ),
     )
 }
-_STATEMENTS: Final = {
-    kind: (table.select(), table.insert(), table.update()) for kind, table in _TABLES.items()
-}
+_STATEMENTS: Final = {kind: (table.select(), table.insert()) for kind, table in _TABLES.items()}
 _ALIASES_OF: Final = f"SELECT {', '.join(_ALIAS)} FROM order_alias WHERE order_id IN (?1::bigint[])"  # noqa: S608
 _REPORT_EXAMS_OF: Final = (
     "SELECT exam_id, report_id, order_id FROM report_exam WHERE report_id IN (?1::bigint[])"
@@ -564,19 +568,23 @@ class _Writing:
                 self.result.realigned[key] = exam
 
     def _write_rows(self, kind: str) -> None:
-        table, (_, inserting, updating) = _TABLES[kind], _STATEMENTS[kind]
+        table, (_, inserting) = _TABLES[kind], _STATEMENTS[kind]
         known, wanted = self.known.of(kind), self.rows.of(kind)
-        turn, new, changed = self.turn, [], []
+        turn, new = self.turn, []
+        changed: dict[str, list[tuple[Any, ...]]] = {}
         for key, values in wanted.items():
-            if known.get(key) == values:
+            before = known.get(key)
+            if before == values:
                 continue
             change = turn.tell(table.what, f"{kind}/{key}")
-            if key in known:
-                changed.append((key, *values, change, turn.at_us))
-            else:
+            if before is None:
                 new.append((key, *values, change, turn.at_us, *(0 for _ in table.more)))
+            else:
+                updating, now = table.update(before, values)
+                changed.setdefault(updating, []).append((key, *now, change, turn.at_us))
         turn.script.add(inserting, new)
-        turn.script.add(updating, changed)
+        for updating, every in changed.items():
+            turn.script.add(updating, every)
         gone = [(key,) for key in known if key not in wanted]
         turn.script.add(f"DELETE FROM {table.table} WHERE id = ?1", gone)  # noqa: S608
 

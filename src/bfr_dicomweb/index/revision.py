@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 
 
 async def stored(conn: AsyncConnection) -> str | None:
