@@ -8,6 +8,7 @@ other bytes stay.
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ from shared_data import NO_DCMTK, SHARED, dicom_files, require_shared_data
 
 DICOM, OCTETS = "application/dicom", "application/octet-stream"
 EXPLICIT = "1.2.840.10008.1.2.1"
+# PS3.18 section 8.7.3 has no use for them.
+NOT_USED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
 AS_STORED = f"{OCTETS}; transfer-syntax=*"
 MULTI_OCTETS = f'multipart/related; type="{OCTETS}"'
 DECODED = f"{OCTETS}; transfer-syntax={EXPLICIT}"
@@ -167,6 +170,7 @@ def is_video(path: Path) -> bool:
 FILES = dicom_files()
 KEPT = [path for path in FILES if file_id(path) not in REFUSED]
 READ = [path for path in KEPT if file_id(path) not in MISREAD]
+USED = [path for path in READ if manifest()[file_id(path)]["transfer_syntax"] not in NOT_USED]
 MISREAD_IMAGES = [path for path in KEPT if file_id(path) in MISREAD_PIXELS]
 IMAGES = [path for path in READ if is_image(path)]
 WITHOUT_PIXELS = [path for path in READ if not is_image(path)]
@@ -272,6 +276,16 @@ def test_a_file_is_stored_or_refused_for_its_defect(samples: Samples, path: Path
 
 @every_stored_file
 def test_the_file_comes_back_byte_for_byte(samples: Samples, path: Path) -> None:
+    """In a ZIP file, which has them in all transfer syntaxes."""
+    file, _ = samples.sent(path)
+    response = samples.get(samples.url(path), "application/zip; transfer-syntax=*")
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        (name,) = (name for name in archive.namelist() if name != "DICOMDIR")
+        assert archive.read(name) == file
+
+
+@pytest.mark.parametrize("path", USED, ids=file_id)
+def test_the_file_is_sent_byte_for_byte_as_any(samples: Samples, path: Path) -> None:
     file, _ = samples.sent(path)
     response = samples.get(samples.url(path), f"{DICOM}; transfer-syntax=*")
     assert response.content == file

@@ -79,11 +79,34 @@ class TestInstances:
         assert made.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
         assert bytes(made.PixelData) == PIXELS
 
-    def test_as_stored_is_byte_for_byte(self, client: httpx2.Client, store: Store) -> None:
-        file = written(a_dataset(), ImplicitVRLittleEndian)
+    @pytest.mark.parametrize("stored_as", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+    def test_as_stored_is_byte_for_byte(
+        self, client: httpx2.Client, store: Store, stored_as: str
+    ) -> None:
+        file = written(a_dataset(), stored_as)
         store([file])
         response = client.get(path_of(file), headers={"Accept": f"{DICOM}; transfer-syntax=*"})
         assert response.content == file
+
+    @pytest.mark.parametrize("stored_as", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+    def test_what_dicomweb_does_not_use_is_explicit_little_endian_as_any(
+        self, client: httpx2.Client, store: Store, stored_as: str
+    ) -> None:
+        """8.7.3"""
+        file = written(a_dataset(), stored_as)
+        store([file])
+        response = client.get(path_of(file), headers={"Accept": f"{DICOM}; transfer-syntax=*"})
+        made = dcmread(io.BytesIO(response.content))
+        assert made.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+
+    @pytest.mark.parametrize("stored_as", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+    def test_what_dicomweb_does_not_use_is_not_acceptable_by_its_uid(
+        self, client: httpx2.Client, store: Store, stored_as: str
+    ) -> None:
+        file = written(a_dataset(), stored_as)
+        store([file])
+        accepted = f"{DICOM}; transfer-syntax={stored_as}"
+        assert client.get(path_of(file), headers={"Accept": accepted}).status_code == 406
 
     def test_lossy_pixels_are_sent_as_stored(
         self, client: httpx2.Client, cine: tuple[str, Sequence[bytes]]

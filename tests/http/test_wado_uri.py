@@ -106,7 +106,7 @@ class TestInstances:
     def test_the_accept_header_of_another_service_does_not_matter(self, ask: Ask) -> None:
         response = ask(OF_ANOTHER_SERVICE, contentType=DICOM, transferSyntax="*")
 
-        assert read(response).file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+        assert read(response).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
     def test_the_answer_has_a_length_and_a_location(self, ask: Ask) -> None:
         """9.4.3"""

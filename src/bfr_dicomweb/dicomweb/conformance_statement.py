@@ -429,10 +429,11 @@ contain. The preamble of received files is kept and sent as it is (PS3.10 sectio
 
 DEVIATIONS: Final = """\
 1. What section 1.2 lists is missing.
-2. An empty stored value does not match a key that has a value (PS3.4 C.2.2.1.2); see 2.4.
-3. Instances stored in Implicit VR Little Endian or Explicit VR Big Endian are sent in that form to
-   clients that ask for it, by its UID or by `*`, byte for byte as they were received; PS3.18
-   section 8.7.3 wants neither used (STW-37 of the conformance suite).
+2. An empty stored value does not match a key that has a value (PS3.4 C.2.2.1.2); see 2.4 (QID-34 of
+   the conformance suite).
+3. Implicit VR Little Endian and Explicit VR Big Endian are taken, and sent as Explicit VR Little
+   Endian, also to clients that ask for `*` (PS3.18 section 8.7.3 wants neither used). In a ZIP file,
+   which is no DICOM media type, `*` sends them byte for byte as they were received.
 4. 206 is used without a Range request where only some instances can be sent (sections 8.5 and
    10.4.3.1 of PS3.18 differ).
 5. An Accept header that nothing satisfies is answered with 406 (8.7.8.1), also where section

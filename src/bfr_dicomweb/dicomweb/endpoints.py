@@ -402,7 +402,7 @@ URI_QUERY: Final = (
     Param("objectUID", meaning="SOP Instance UID", is_required=True),
     Param("contentType", meaning="application/dicom, or rendered media types."),
     Param("charset", meaning="Character sets; ignored, as only instances are answered."),
-    Param("transferSyntax", meaning="One UID; * is as stored, which is not of PS3.18."),
+    Param("transferSyntax", meaning="One UID; *, not in PS3.18, is as stored where it may be."),
     Param("anonymize", meaning="By the Basic Profile of PS3.15.", values=("yes",)),
     Param("annotation", meaning="patient, technique"),
     Param("frameNumber", "integer", "From 1."),

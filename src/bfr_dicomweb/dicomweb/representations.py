@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Final
 
 from bfr_dicomweb.dicom import transcoding, transfer_syntaxes
 from bfr_dicomweb.dicom.encoding import BY_TRANSFER_SYNTAX
@@ -14,11 +15,17 @@ from bfr_dicomweb.dicom.media_types import (
     Accept,
     Offer,
 )
+from bfr_dicomweb.dicom.transfer_syntaxes import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
 from bfr_dicomweb.dicomweb.service import Service
 from bfr_dicomweb.errors import NotAcceptable
 from bfr_dicomweb.refs import Ref
 from bfr_dicomweb.services import retrieve
 
+# PS3.18 section 8.7.3 has them used for nothing.
+_NOT_USED: Final = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
 # What an instance can be sent as, given the compressed transfer syntaxes that it can be brought to.
 # Of the instance only its transfer syntax counts, whether it is native and has several frames.
 OffersOf = Callable[[retrieve.StoredInstance, tuple[str, ...]], tuple[Offer, ...]]
@@ -161,6 +168,15 @@ def file_offers(
     Args:
         targets: Of these the compressed ones; None is all that an image may be brought to.
     """
+    offers = _every_file_offer(transfer_syntax_uid, single=single, targets=targets)
+    if transfer_syntax_uid not in _NOT_USED:
+        return offers
+    return tuple(offer for offer in offers if not offer.stored)
+
+
+def _every_file_offer(
+    transfer_syntax_uid: str, *, single: bool, targets: tuple[str, ...] | None
+) -> tuple[Offer, ...]:
     syntax = transfer_syntaxes.lookup(transfer_syntax_uid)
     if targets is None:
         targets = transcoding.possible_targets(transfer_syntax_uid)
@@ -195,10 +211,14 @@ def file_offers(
 def zip_offers(
     transfer_syntax_uid: str, *, targets: tuple[str, ...] | None = None
 ) -> tuple[Offer, ...]:
-    """The same files in one ZIP file, whatever the level of the resource."""
+    """The same files in one ZIP file, whatever the level of the resource.
+
+    There all can have the form in which they came: what section 8.7.3 excludes, it excludes from
+    DICOM media types.
+    """
     return tuple(
         replace(offer, media_type=ZIP, multipart=False, is_default=False)
-        for offer in file_offers(transfer_syntax_uid, single=False, targets=targets)
+        for offer in _every_file_offer(transfer_syntax_uid, single=False, targets=targets)
     )
 
 
