@@ -174,3 +174,20 @@ def test_a_limit_has_the_default_of_its_setting(name: str) -> None:
     default = Settings.model_fields[name].default
 
     assert f"| {default} | {PREFIX}{name.upper()} |" in COMMITTED
+
+
+@pytest.mark.parametrize(
+    "place", [one for _, _, here in conformance_statement.PLACES for one in here.split(", ")]
+)
+def test_a_section_that_is_pointed_to_is_there(place: str) -> None:
+    assert re.search(rf"^#+ {re.escape(place)} ", COMMITTED, re.MULTILINE)
+
+
+def test_every_section_of_annex_n_in_a_heading_is_in_the_table_of_places() -> None:
+    named = set(
+        re.findall(r"\bN(?:\.\d+)+", "".join(re.findall(r"^#.*$", COMMITTED, re.MULTILINE)))
+    )
+    listed = {
+        one for sections, _, _ in conformance_statement.PLACES for one in sections.split(", ")
+    }
+    assert named - {"N.1.3"} <= listed

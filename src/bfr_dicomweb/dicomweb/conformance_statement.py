@@ -165,15 +165,36 @@ agent, and it is native, no proxy to DIMSE services. It stores, searches and ret
 what it is told to, and never alters what it holds. The same archive is an application entity, too:
 [DIMSE.md](DIMSE.md).
 
-The layout follows PS3.2 Annex N where that applies. This file is made from the tables in the
-code (`python -m bfr_dicomweb.dicomweb.conformance_statement`) and compared with them by the
+What PS3.2 Annex N asks for is here; section 1.6 tells where. This file is made from the tables in
+the code (`python -m bfr_dicomweb.dicomweb.conformance_statement`) and compared with them by the
 tests."""
+
+# Sections of PS3.2 Annex N, and of this statement.
+PLACES: Final = (
+    ("N.1.1", "SOP classes and transfer syntaxes", "1.3, 1.4"),
+    ("N.1.3.1", "URI Service", "1.1, 9"),
+    ("N.1.3.2", "Studies Service", "1.1, 2"),
+    ("N.1.3.3", "Worklist Service", "1.1, 8"),
+    ("N.1.3.4", "Non-Patient Instance Service", "1.1, 11"),
+    ("N.1.3.5", "Storage Commitment Service", "1.1, 10"),
+    ("N.1.3.6, N.1.3.7", "Modality procedure step services", "1.1, 8"),
+    ("N.5.3.1", "URI: media types, parameters, headers", "9.1, 9.2"),
+    ("N.5.3.2", "Studies: Retrieve, Store, Search with their attributes", "2.1, 2.2, 2.3, 2.4"),
+    ("N.5.3.3", "Worklist: the transactions and their attributes", "8.1, 8.3"),
+    ("N.5.3.4", "Non-patient instances", "11.1, 11.2, 11.3"),
+    ("N.5.3.5", "Notifications", "8.2"),
+    ("N.5.3.6", "Storage commitment", "10.1"),
+    ("N.5.7", "Character sets", "5"),
+    ("N.6.3", "Configuration", "6"),
+    ("N.7.3.3", "Status codes", "3, 8.5, 9.5, 10.4, 11.4"),
+    ("N.8", "Security", "7"),
+)
 
 CLASSES: Final = """\
 Instances of every composite SOP class are stored, standard, retired and private ones alike: the
 SOP class is recorded and searched but not judged. Instances that belong to no patient have
 resources of their own (section 11). All attributes are kept, private ones too (full storage,
-level 2 of PS3.4 section B.4.1). Only PS3.10 files are taken."""
+level 2 of PS3.4 section B.4.1)."""
 
 SYNTAXES: Final = """\
 An instance is stored in the transfer syntax in which it arrives, whichever it is, also a
@@ -432,8 +453,8 @@ DEVIATIONS: Final = """\
 2. An empty stored value does not match a key that has a value (PS3.4 C.2.2.1.2); see 2.4 (QID-34 of
    the conformance suite).
 3. Implicit VR Little Endian and Explicit VR Big Endian are taken, and sent as Explicit VR Little
-   Endian, also to clients that ask for `*` (PS3.18 section 8.7.3 wants neither used). In a ZIP file,
-   which is no DICOM media type, `*` sends them byte for byte as they were received.
+   Endian, also to clients that ask for `*` (PS3.18 section 8.7.3 wants neither used). In a ZIP
+   file, which is no DICOM media type, `*` sends them byte for byte as they were received.
 4. 206 is used without a Range request where only some instances can be sent (sections 8.5 and
    10.4.3.1 of PS3.18 differ).
 5. An Accept header that nothing satisfies is answered with 406 (8.7.8.1), also where section
@@ -457,6 +478,10 @@ def document() -> str:
             _transcoding(),
         ),
         (
+            "### 1.6 Where the sections of PS3.2 Annex N are",
+            table(("PS3.2", "What", "Sections here"), PLACES),
+        ),
+        (
             "## 2 Studies Service (N.5.3.2)",
             f"Paths are below the base URI, `{ROOT}`.",
             _resources("Studies"),
@@ -472,7 +497,7 @@ def document() -> str:
         ("## 6 Configuration and limits (N.6.3)", CONFIGURATION.format(root=ROOT), _limits()),
         ("## 7 Security (N.8)", SECURITY),
         (
-            "## 8 Worklist and procedure step services (N.5.3)",
+            "## 8 Worklist and procedure step services (N.5.3.3)",
             _resources(*worklist_statement.SERVICES),
         ),
         *worklist_statement.sections(),
@@ -482,12 +507,12 @@ def document() -> str:
         ),
         *uri_statement.sections(),
         (
-            "## 10 Storage commitment, deleting, change feed (N.5.3.1)",
+            "## 10 Storage commitment, deleting, change feed (N.5.3.6)",
             _resources(*commitment_statement.SERVICES),
         ),
         *commitment_statement.sections(),
         (
-            "## 11 Non-Patient Instance service (N.5.3.1)",
+            "## 11 Non-Patient Instance service (N.5.3.4)",
             _resources(*non_patient_statement.SERVICES),
         ),
         *non_patient_statement.sections(),
@@ -503,11 +528,18 @@ def _mark(is_true: bool) -> str:
     return "yes" if is_true else "-"
 
 
+# Sections of resources whose transaction is Retrieve.
+_OF_VOLUMES: Final = {"10.4.1.1.7": "Retrieve Rendered MPR", "10.4.1.1.8": "Retrieve Rendered 3D"}
+
+
 def _services() -> str:
     transactions = dict.fromkeys(
         (e.service, e.transaction, e.section) for e in ENDPOINTS if e.section
     )
-    rows = ((f"{of}: {name}", section, "yes", "-") for of, name, section in transactions)
+    rows = (
+        (f"{of}: {_OF_VOLUMES.get(section, name)}", section, "yes", "-")
+        for of, name, section in transactions
+    )
     return table(("Service", "PS3.18", "Origin server", "User agent"), rows)
 
 

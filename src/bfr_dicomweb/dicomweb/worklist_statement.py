@@ -89,7 +89,7 @@ STEPS: Final = """\
 
 def sections() -> Iterator[tuple[str, ...]]:
     yield ("### 8.1 Workitems", CHOICES)
-    yield ("### 8.2 Notifications (8.10)", EVENTS)
+    yield ("### 8.2 Notifications (8.10, N.5.3.5)", EVENTS)
     yield ("### 8.3 Attributes of workitems (PS3.4 Table CC.2.5-3)", _attributes())
     yield ("### 8.4 Modality procedure steps", STEPS)
     yield ("### 8.5 Status codes", statuses(SERVICES, CONDITIONS))
