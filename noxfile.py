@@ -55,6 +55,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def results(session: nox.Session) -> None:
+    """Judge this server by the conformance suite, and publish what is found."""
+    install(session)
+    session.install("./conformance[dimse]")
+    session.run("python", "tests/judged_ours.py")
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """The fuzz tests, each for BFR_TEST_FUZZ_SECONDS (by default five minutes)."""
     install(session)

@@ -1,6 +1,7 @@
 """Runs a case of the conformance suite against the right server with one fault planted."""
 
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final
@@ -14,7 +15,7 @@ from dicomweb_conformance.cases import find, select
 from dicomweb_conformance.fixtures import Fixture, Uids
 from dicomweb_conformance.media_types import parse
 from dicomweb_conformance.running import Verdict
-from dicomweb_conformance.target import Target, open_client
+from dicomweb_conformance.target import Seen, Target, open_client
 from dicomweb_conformance.verdicts import OUTCOME_WHEN_VIOLATED, Outcome
 from right_server import BASE, Answer, RightServer
 from right_server import multipart as in_parts
@@ -50,6 +51,31 @@ async def judged(
         holds: False leaves the server without the fixtures.
         target_fields: further fields of Target, such as read_only.
     """
+    async with _standing(id, server, holds, target_fields) as (peer, target):
+        peer.fault = fault
+        return await running.judge(target, find(id))
+
+
+async def judged_by_each(
+    id: str,
+    faults: Mapping[str, Fault],
+    *,
+    server: RightServer | None = None,
+    **target_fields: object,
+) -> dict[str, Verdict]:
+    """The verdicts of one case with each of the faults, one after the other on one server."""
+    verdicts = {}
+    async with _standing(id, server, True, target_fields) as (peer, target):
+        for name, peer.fault in faults.items():
+            target.seen = Seen()
+            verdicts[name] = await running.judge(target, find(id))
+    return verdicts
+
+
+@asynccontextmanager
+async def _standing(
+    id: str, server: RightServer | None, holds: bool, target_fields: Mapping[str, object]
+) -> AsyncIterator[tuple[Peer, Target]]:
     case, peer = find(id), Peer(server or RightServer())
     client = open_client(transport=httpx2.MockTransport(peer))
     async with client:
@@ -59,8 +85,7 @@ async def judged(
             await archive.store(target, (*case.fixtures, *case.wants), Uids("test"))
         else:
             target.held = dict.fromkeys(Fixture, "it is not there")
-        peer.fault = fault
-        return await running.judge(target, case)
+        yield peer, target
 
 
 def ids_of(chapter: str, *, but: Collection[str] = ()) -> list[str]:
@@ -108,6 +133,15 @@ def status(number: int, when: When = ANY_GET) -> Fault:
         if not when(request):
             return right
         return Answer(number, headers=_kept(right), content=right.content)
+
+    return fault
+
+
+def in_place_of(right_status: int, number: int) -> Fault:
+    """Answers with that status wherever the other one is right."""
+
+    def fault(request: httpx2.Request, right: Answer) -> Answer:
+        return status(number)(request, right) if right.status_code == right_status else right
 
     return fault
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -295,7 +296,7 @@ class Worklist:
                     queue.put_nowait(said)
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
+    async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
         """Event reports are sent as long as the block lasts, on the loopback interface."""
         queues: dict[ServerConnection, asyncio.Queue[Event]] = {}
 
@@ -315,9 +316,9 @@ class Worklist:
                 said = await queues[connection].get()
                 await connection.send(json.dumps(said) if isinstance(said, dict) else said or "")
 
-        async with serve(serve_one, "127.0.0.1", 0, process_request=admit) as server:
+        async with serve(serve_one, "127.0.0.1", 0, process_request=admit, ssl=tls) as server:
             port = next(iter(server.sockets)).getsockname()[1]
-            self.url = f"ws://127.0.0.1:{port}"
+            self.url = f"wss://localhost:{port}" if tls else f"ws://127.0.0.1:{port}"
             yield
 
 

@@ -1,5 +1,6 @@
 """The programs in examples/ do what they say, run as a reader would run them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from pydicom.uid import MRImageStorage
 
 from live import free_port, running
 from objects import a_series, an_object, uid
+from planted_faults import on, status
+from right_served import Served, serving
 from workitems_said import JSON, a_workitem, text
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SUITE = Path(__file__).parents[1] / "conformance" / "src"
 PATIENT_ID = "191212121212"
 
 
@@ -216,3 +220,60 @@ def test_the_day_of_a_modality_ends_with_its_prior(
         ],
         "",
     )
+
+
+@pytest.fixture(scope="module")
+def judged_server() -> Iterator[Served]:
+    with serving() as server:
+        yield server
+
+
+def judge(server: Served, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, EXAMPLES / "judge_a_server.py", "--url", server.base_url, *arguments],
+        env={**os.environ, "PYTHONPATH": str(SUITE)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_judge_a_server_writes_the_page_of_a_right_one(
+    judged_server: Served, tmp_path: Path
+) -> None:
+    ended = judge(judged_server, "COM-01", "MET-01", "--report", tmp_path)
+
+    assert (ended.stdout, ended.returncode) == ("2 PASS\n", 0), ended.stderr
+    assert "COM-01" in (tmp_path / "report.html").read_text()
+
+
+def test_judge_a_server_tells_what_is_broken_and_what_has_changed(
+    judged_server: Served, tmp_path: Path
+) -> None:
+    judge(judged_server, "COM-01", "MET-01", "--report", tmp_path)
+    judged_server.peer.fault = status(200, on(without="accept"))
+
+    ended = judge(judged_server, "COM-01", "--before", tmp_path / "report.json")
+    judged_server.peer.fault = None
+
+    assert ended.returncode == 1
+    for told in ("COM-01 no-accept-header-is-406 (PS3.18 8.7.5", "expected 406, got 200"):
+        assert told in ended.stdout
+    assert ended.stdout.splitlines()[-2:] == [
+        "COM-01 no-accept-header-is-406: PASS -> FAIL",
+        "1 FAIL",
+    ]
+
+
+def test_judge_a_server_tells_how_the_suite_is_installed() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", EXAMPLES / "judge_a_server.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith("pip install ./conformance\n")
+    assert len(ended.stderr.splitlines()) == 1

@@ -7,7 +7,18 @@ import pytest
 from dicomweb_conformance.chapters.bulkdata import COMPRESSED_TYPES
 from dicomweb_conformance.fixtures import Uids
 from dicomweb_conformance.verdicts import Outcome
-from planted_faults import Fault, body, header, ids_of, instead, judged, on, status, when_broken
+from planted_faults import (
+    Fault,
+    body,
+    header,
+    ids_of,
+    in_place_of,
+    instead,
+    judged,
+    on,
+    status,
+    when_broken,
+)
 from right_server import CAPABILITIES, RightServer, answer, multipart
 
 CHAPTER: Final = "BLK"
@@ -72,6 +83,7 @@ FAULTS: Final[list[tuple[str, Fault]]] = [
     ("BLK-14", replaced(FIRST, THIRD)),
     ("BLK-14", header("Content-Type", "image/jpeg")),
     ("BLK-15", instead(answer(200), on(ends="/frames/1,2"))),
+    ("BLK-15", status(400, on(ends="/frames/1,2"))),
     ("BLK-16", status(406, on(accept="*/*"))),
     ("BLK-17", instead(answer(500), on(has=Uids("test")("S5")))),
     ("BLK-18", replaced(b"\x02\0\0\0\x40\0\0\0", b"\xfe\xff\x00\xe0\x40\0\0\0")),
@@ -104,6 +116,13 @@ async def test_nothing_is_said_where_nothing_is_there(id: str) -> None:
 
 def test_every_case_has_a_fault() -> None:
     assert {id for id, _ in FAULTS} == set(ids_of(CHAPTER))
+
+
+async def test_another_status_than_406_is_blamed_once() -> None:
+    verdict = await judged("BLK-15", in_place_of(406, 400))
+
+    assert verdict.outcome is Outcome.SKIP
+    assert "COM-04" in verdict.reason
 
 
 @pytest.mark.parametrize("id", ["BLK-07", "BLK-08", "BLK-09", "BLK-14", "BLK-18"])

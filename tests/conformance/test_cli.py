@@ -1,73 +1,32 @@
 """The command, against a real server on a loopback port."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx2
 import pytest
+from httpx2 import Request
 from typer.testing import CliRunner, Result
 
-from dicomweb_conformance import cli
+from dicomweb_conformance import __version__, cli
 from dicomweb_conformance.cases import all_cases
-from planted_faults import Fault, Peer, on, status
-from right_server import RightServer
-
-
-class Served(ThreadingHTTPServer):
-    """The right server on a socket; a fault can be planted while it runs."""
-
-    peer = Peer()
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/dicomweb"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Served
-
-    def answer(self) -> None:
-        length = int(self.headers.get("content-length", 0))
-        request = httpx2.Request(
-            self.command,
-            f"http://right.example{self.path}",
-            headers=list(self.headers.items()),
-            content=self.rfile.read(length),
-        )
-        if "accept" not in self.headers:
-            request.headers.pop("accept", None)
-        right = self.server.peer(request)
-        self.send_response(right.status_code)
-        for name, value in right.headers.items():
-            self.send_header(name, value)
-        if "content-length" not in right.headers:
-            self.send_header("Content-Length", "0")
-        self.end_headers()
-        self.wfile.write(right.content)
-
-    do_GET = do_POST = do_DELETE = do_OPTIONS = do_PATCH = do_HEAD = answer  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        pass
+from planted_faults import Fault, on, status
+from right_served import Served, serving
+from right_server import Answer
 
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    with Served(("127.0.0.1", 0), Handler) as server:
-        server.peer = Peer(RightServer())
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def command(*arguments: str, environment: dict[str, str] | None = None) -> Result:
     return CliRunner(env=environment).invoke(cli.app, arguments)
+
+
+def silence(request: Request, right: Answer) -> Answer:
+    raise ConnectionResetError
 
 
 def run(served: Served, *arguments: str, fault: Fault | None = None) -> Result:
@@ -139,7 +98,12 @@ def test_credentials_come_from_the_environment(served: Served, tmp_path: Path) -
         (["--base-url", "http://127.0.0.1:1/", "COM-01"], "cannot be reached"),
         (["--base-url", "http://x/", "COM-99"], "COM-99"),
         (["--base-url", "http://x/", "--auth", "secret"], "bearer:TOKEN"),
+        (["--base-url", "http://x/", "--auth", "digest:secret"], "bearer:TOKEN"),
+        (["--base-url", "http://x/", "--auth", "bearer:sec\nret"], "no header can carry"),
+        (["--base-url", "http://x/", "--auth", "header:X Key:secret"], "no header can carry"),
         (["--base-url", "http://x/", "--auth", "@/no/such/file"], "No such file"),
+        (["--base-url", "http://x/", "--auth", "@/bin/sh"], "/bin/sh is no text"),
+        (["--base-url", "http://x/", "--ca", "/bin/sh"], "no certificates in PEM"),
         (["--base-url", "http://x/", "--ca", "/no/such/file"], "No such file"),
     ],
 )
@@ -150,6 +114,37 @@ def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], reason: s
     assert reason in done.stderr
     assert "Traceback" not in done.output
     assert "secret" not in done.stderr
+
+
+def test_who_wants_credentials_and_gets_none_is_not_judged(served: Served) -> None:
+    served.peer.server.password = "right"
+
+    done = run(served)
+
+    assert done.exit_code == 2
+    assert "401, the server wants credentials (see --auth)" in done.stderr
+
+
+def test_who_wants_other_credentials_is_not_judged(served: Served) -> None:
+    served.peer.server.password = "right"
+
+    done = run(served, "--auth", "bearer:wrong")
+
+    assert done.exit_code == 2
+    assert "401, the server wants other credentials" in done.stderr
+
+
+def test_what_speaks_no_http_is_not_judged(served: Served) -> None:
+    done = run(served, fault=silence)
+
+    assert done.exit_code == 2
+    assert "no response" in done.stderr
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    done = command("--version")
+
+    assert done.output.strip() == __version__
 
 
 def test_every_case_is_listed() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import httpx2
 import pytest
 
 from dicomweb_conformance.media_types import DICOM_JSON
@@ -17,7 +18,7 @@ from planted_faults import (
     status,
     when_broken,
 )
-from right_server import RightServer, answer
+from right_server import Answer, RightServer, answer
 
 CHAPTER: Final = "COM"
 WITH_PASSWORD: Final = {"Authorization": "Bearer right"}
@@ -35,6 +36,7 @@ FAULTS: Final[list[tuple[str, Fault]]] = [
     ("COM-05", status(406, on(accept="vnd.example"))),
     ("COM-06", instead(answer(200, b"[]", DICOM_JSON), on(accept="q=0.9"))),
     ("COM-07", header("Content-Type", "multipart/related; boundary=x", on(accept="q=0.9"))),
+    ("COM-07", status(406, on(accept="dicom+json;q=0.9"))),
     ("COM-08", status(406, on(accept="type=application/dicom"))),
     ("COM-09", status(406, on(accept='type="application/dicom"'))),
     ("COM-10", status(406, on(accept="APPLICATION"))),
@@ -129,6 +131,18 @@ async def test_a_401_without_a_challenge_is_found() -> None:
     assert verdict.outcome is Outcome.FAIL
 
 
+@pytest.mark.parametrize("refusal", [302, 403, 404])
+async def test_a_server_may_refuse_in_other_ways_than_401(refusal: int) -> None:
+    def otherwise(request: httpx2.Request, right: Answer) -> Answer:
+        return answer(refusal) if right.status_code == 401 else right
+
+    verdict = await judged(
+        "COM-28", otherwise, server=RightServer(password="right"), credentials=WITH_PASSWORD
+    )
+
+    assert verdict.outcome is Outcome.NA
+
+
 async def test_a_server_without_passwords_is_not_blamed_for_having_none() -> None:
     verdict = await judged("COM-28", credentials=WITH_PASSWORD)
 
@@ -161,10 +175,12 @@ async def test_files_in_another_transfer_syntax_than_the_default_are_found() -> 
 
 
 @pytest.mark.parametrize(
-    ("id", "seen"), [("COM-15", "406"), ("COM-30", "404"), ("COM-34", "ISO-8859-1")]
+    ("id", "seen"),
+    [("COM-04", "default"), ("COM-15", "406"), ("COM-30", "404"), ("COM-34", "ISO-8859-1")],
 )
 async def test_a_sanctioned_alternative_passes_and_is_said(id: str, seen: str) -> None:
     alternatives = {
+        "COM-04": instead(answer(200, b"[]", DICOM_JSON), CSV),
         "COM-15": status(406, on(query="accept=")),
         "COM-30": status(404, on(has="/studies/")),
         "COM-34": status(406, on(header="accept-charset")),
@@ -180,6 +196,8 @@ async def test_a_sanctioned_alternative_passes_and_is_said(id: str, seen: str) -
     ("id", "broken"),
     [
         ("COM-02", status(200, NO_ACCEPT)),
+        ("COM-07", instead(answer(200, b"[]", DICOM_JSON), on(accept="dicom+json;q=0.2"))),
+        ("COM-12", header("Content-Type", "image/jpeg", on(query="accept="))),
         ("COM-14", header("Content-Type", "image/jpeg", on(query="accept="))),
     ],
 )

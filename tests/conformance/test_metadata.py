@@ -9,7 +9,18 @@ import pytest
 
 from dicomweb_conformance.synthetic import slice_pixels
 from dicomweb_conformance.verdicts import Outcome
-from planted_faults import Fault, body, header, ids_of, instead, judged, on, status, when_broken
+from planted_faults import (
+    Fault,
+    body,
+    header,
+    ids_of,
+    in_place_of,
+    instead,
+    judged,
+    on,
+    status,
+    when_broken,
+)
 from right_server import RightServer, answer
 
 CHAPTER: Final = "MET"
@@ -59,6 +70,7 @@ FAULTS: Final[list[tuple[str, Fault]]] = [
     ("MET-07", status(404, BULK)),
     ("MET-07", inlined(b"something else")),
     ("MET-08", instead(answer(200, b"", "multipart/related; boundary=x"), PARTS)),
+    ("MET-08", status(400, PARTS)),
     ("MET-09", instead(answer(200, b"[]", "application/dicom+json"), UNKNOWN)),
     ("MET-10", with_member("00020010", {"vr": "UI", "Value": ["1.2.840.10008.1.2.5"]})),
     ("MET-11", body(lambda payload: payload.replace(b"Content-Location", b"X-Location"))),
@@ -86,6 +98,13 @@ async def test_nothing_is_said_where_nothing_is_there(id: str) -> None:
 
 def test_every_case_has_a_fault() -> None:
     assert {id for id, _ in FAULTS} == set(ids_of(CHAPTER))
+
+
+async def test_another_status_than_406_is_blamed_once() -> None:
+    verdict = await judged("MET-08", in_place_of(406, 400))
+
+    assert verdict.outcome is Outcome.SKIP
+    assert "COM-04" in verdict.reason
 
 
 async def test_pixels_in_the_metadata_themselves_pass() -> None:

@@ -58,7 +58,7 @@ FAULTS: Final[list[tuple[str, Fault]]] = [
     ("NPI-06", refused(of_an_image)),
     ("NPI-07", refused(OTHERS_UID)),
     ("NPI-08", instead(answer(204), PROTOCOLS)),
-    ("NPI-08", instead(answer(200, b"[]", JSON), on(ends="/hanging-protocols", query="=MR"))),
+    ("NPI-08", instead(answer(200, b"[{}]", JSON), on(ends="/hanging-protocols", query="=MR"))),
 ]
 
 

@@ -17,6 +17,7 @@ from dicomweb_conformance import (
     multipart,
     native_xml,
     part10,
+    payloads,
 )
 from dicomweb_conformance.claims import Claims, Feature, Operation
 from dicomweb_conformance.fixtures import Fixture, Uids
@@ -239,3 +240,36 @@ def test_what_is_not_described_is_neither_claimed_nor_denied() -> None:
     assert [one.offers(Feature.SEARCH) for one in (some, Claims())] == [True, None]
     assert [one.offers(Feature.WORKLIST) for one in (some, Claims())] == [False, None]
     assert some.offers(Feature.DIMSE) is None
+
+
+def test_a_performed_step_is_claimed_under_its_uid() -> None:
+    """Section 15.3 has no resource of all of them."""
+    step = "modality-performed-procedure-steps"
+    server = RightServer(capabilities={f"{step}/{{uid}}": ["POST"]})
+    of_all = RightServer(capabilities={step: ["POST"]})
+
+    read = [claims.read("", capabilities_wadl(each)) for each in (server, of_all)]
+
+    assert [each.offers(Feature.PERFORMED_STEPS) for each in read] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 500 + b"]" * 500, b"[" * 90_000, b"9" * 5000, b"\xff", b""]
+)
+def test_json_that_cannot_be_read_is_refused(content: bytes) -> None:
+    with pytest.raises(payloads.Unreadable):
+        payloads.read_json(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<a>" * 500 + b"</a>" * 500,
+        b'<?xml version="1.0" encoding="nonsense"?><a/>',
+        b'<?xml version="1.0" encoding="gbk"?><a/>',
+        b"<a",
+    ],
+)
+def test_xml_that_cannot_be_read_is_refused(content: bytes) -> None:
+    with pytest.raises(payloads.Unreadable):
+        payloads.read_xml(content)

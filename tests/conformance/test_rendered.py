@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from PIL import Image, ImageOps
 
+from dicomweb_conformance.fixtures import Uids
 from dicomweb_conformance.verdicts import Outcome
 from planted_faults import (
     Fault,
@@ -14,6 +15,7 @@ from planted_faults import (
     body,
     header,
     ids_of,
+    in_place_of,
     instead,
     judged,
     on,
@@ -153,7 +155,7 @@ FAULTS: Final[list[tuple[str, Fault]]] = [
     ("REN-36", status(500, JPEG)),
     ("REN-36", status(400, JPEG)),
     ("REN-36", instead(answer(200, b"a curve", "image/jpeg"), JPEG)),
-    ("REN-37", status(404, on(accept="multipart"))),
+    ("REN-37", status(404, on(accept="multipart", has=Uids("test")("S14")))),
     ("REN-37", body(less_one_part, on(accept="multipart"))),
     ("REN-38", status(400, on(ends="/frames/1,3/rendered"))),
     ("REN-38", body(less_one_part, on(ends="/frames/1,3/rendered"))),
@@ -229,6 +231,25 @@ async def test_a_sanctioned_alternative_passes_and_is_said(
 
     assert verdict.outcome is Outcome.PASS
     assert seen in " ".join(verdict.notes)
+
+
+@pytest.mark.parametrize(
+    ("id", "broken", "judge"),
+    [
+        ("REN-24", redrawn(black, asked("viewport=512")), "REN-23"),
+        ("REN-25", redrawn(black, asked("viewport=512")), "REN-23"),
+        ("REN-36", in_place_of(406, 400), "COM-04"),
+        ("REN-37", status(400, on(accept="multipart")), "REN-06"),
+        ("REN-38", status(400, on(accept="multipart")), "REN-06"),
+    ],
+)
+async def test_what_another_case_judges_is_not_held_against_a_server_twice(
+    id: str, broken: Fault, judge: str
+) -> None:
+    verdict = await judged(id, broken, server=server_with())
+
+    assert verdict.outcome is Outcome.SKIP
+    assert judge in verdict.reason
 
 
 async def test_an_annotation_that_is_refused_with_a_warning_passes_and_is_said() -> None:

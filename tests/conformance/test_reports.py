@@ -126,7 +126,7 @@ def test_what_a_server_says_cannot_become_markup() -> None:
 def test_all_three_are_written(broken: Run, tmp_path: Path) -> None:
     written = files.write(broken, tmp_path / "new" / "folder")
 
-    assert [path.name for path in written] == ["report.json", "report.xml", "report.html"]
+    assert [path.name for path in written] == ["report.json", "junit.xml", "report.html"]
     assert all(path.stat().st_size > 100 for path in written)
 
 

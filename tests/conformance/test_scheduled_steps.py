@@ -49,7 +49,7 @@ FAULTS: Final[list[tuple[str, Fault]]] = [
     ("MSP-03", instead(all_steps(), BY_PATIENT)),
     ("MSP-03", instead(all_steps(), BY_STATION)),
     ("MSP-03", instead(answer(204), BY_STATION)),
-    ("MSP-04", instead(answer(200, b"[]", JSON), BY_PATIENT)),
+    ("MSP-04", instead(answer(200, b"[{}]", JSON), BY_PATIENT)),
     ("MSP-04", instead(answer(404), BY_PATIENT)),
 ]
 
@@ -68,7 +68,7 @@ async def test_a_fault_is_found(id: str, fault: Fault) -> None:
     assert verdict.outcome is when_broken(id), verdict.reason
 
 
-@pytest.mark.parametrize("id", ids_of(CHAPTER, but={"MSP-04"}))
+@pytest.mark.parametrize("id", ids_of(CHAPTER))
 async def test_nothing_is_said_where_nothing_is_scheduled(id: str) -> None:
     assert (await judged(id, server=Services().server())).outcome is Outcome.SKIP
 

@@ -12,8 +12,8 @@ from dicomweb_conformance.exchanges import MASK, Shown, query_string
 from dicomweb_conformance.fixtures import Fixture, Uids
 from dicomweb_conformance.synthetic import files
 from dicomweb_conformance.target import Target, Unreachable, open_client
-from dicomweb_conformance.verdicts import Unmet, Violated
-from planted_faults import Peer
+from dicomweb_conformance.verdicts import Outcome, Unmet, Violated
+from planted_faults import Peer, judged, status
 from right_server import BASE, JSON, RightServer, answer
 
 FOREIGN_UID: Final = "1.2.276.0.7230010.3.1.2.123456789.1"
@@ -44,6 +44,23 @@ def test_values_of_others_are_masked(secret: str) -> None:
 @pytest.mark.parametrize("plain", ["512", "1.2.840.10008.5.1.4.1.1.2", "00100010", MASK])
 def test_the_shape_of_an_answer_can_be_seen(plain: str) -> None:
     assert plain in Shown().body(JSON, foreign(), status=200)
+
+
+def test_dicom_json_is_shown_with_an_attribute_a_line() -> None:
+    rows = [{"00280010": {"vr": "US", "Value": [512]}, "00280011": {"vr": "US"}}, {}]
+
+    shown = Shown().body(JSON, json.dumps(rows).encode(), status=200)
+
+    assert json.loads(shown) == rows
+    assert len(shown.splitlines()) == 3
+
+
+async def test_payloads_are_shown_whole_where_a_verdict_rests_on_them() -> None:
+    passed, failed = await judged("MET-01"), await judged("MET-01", status(500))
+
+    lengths = [max(len(each.response_body) for each in v.exchanges) for v in (passed, failed)]
+    assert (passed.outcome, failed.outcome) == (Outcome.PASS, Outcome.FAIL)
+    assert lengths[0] < 500 < lengths[1]
 
 
 def test_own_values_are_shown() -> None:
@@ -136,6 +153,16 @@ async def test_nothing_is_changed_in_a_read_only_run(method: str) -> None:
             await Target(client, BASE, read_only=True).request(method, "/studies")
 
 
+@pytest.mark.parametrize("id", ["STW-01", "CAP-01", "COM-01", "MET-01", "QID-08"])
+async def test_credentials_that_expire_are_nobodys_verdict(id: str) -> None:
+    verdict = await judged(
+        id, status(401, lambda _: True), credentials={"Authorization": "Bearer right"}
+    )
+
+    assert verdict.outcome is Outcome.SKIP
+    assert "401, the server wants other credentials" in verdict.reason
+
+
 def lost(request: httpx2.Request) -> httpx2.Response:
     raise httpx2.ReadTimeout("", request=request)
 
@@ -154,6 +181,28 @@ async def test_no_server_is_nobodys_verdict() -> None:
     async with open_client(transport=httpx2.MockTransport(closed)) as client:
         with pytest.raises(Unreachable):
             await running.run(Target(client, BASE), [find("COM-01")], run_id="1")
+
+
+async def test_what_was_found_before_the_server_went_away_is_kept() -> None:
+    peer, asked = Peer(RightServer()), [find(id) for id in ("INS-01", "INS-05", "INS-06")]
+
+    def gone(request: httpx2.Request) -> httpx2.Response:
+        # it dies of this question
+        if request.headers.get("accept") == "application/dicom":
+            peer.fault = closed_for_good
+            raise httpx2.RemoteProtocolError("", request=request)
+        return peer(request)
+
+    def closed_for_good(request: httpx2.Request, _: httpx2.Response) -> httpx2.Response:
+        return closed(request)
+
+    async with open_client(transport=httpx2.MockTransport(gone)) as client:
+        done = await running.run(Target(client, BASE), asked, run_id="1")
+
+    assert [each.outcome.value for each in done.verdicts] == ["PASS", "FAIL", "SKIP"]
+    assert "it answered before" in done.verdicts[-1].reason
+    assert done.lost
+    assert done.remaining
 
 
 async def test_a_read_only_run_finds_studies_that_will_do() -> None:

@@ -10,7 +10,17 @@ from PIL import Image, ImageOps
 
 from dicomweb_conformance.fixtures import Uids
 from dicomweb_conformance.verdicts import Outcome
-from planted_faults import Fault, When, body, header, ids_of, judged, status, when_broken
+from planted_faults import (
+    Fault,
+    When,
+    body,
+    header,
+    ids_of,
+    in_place_of,
+    judged,
+    status,
+    when_broken,
+)
 from redrawn_pictures import black, brighter, doubled, redrawn, squeezed
 from right_server import Answer, RightServer
 from right_uri import WADO, server_with_uri_service
@@ -42,15 +52,6 @@ def asks(*has: str, lacks: str = "\0") -> When:
 
 def begins(text: str) -> When:
     return lambda request: request.url.query.decode().startswith(text)
-
-
-def in_place_of(right_status: int, number: int) -> Fault:
-    """Answers with that status wherever the other one is right."""
-
-    def fault(request: httpx2.Request, right: Answer) -> Answer:
-        return status(number)(request, right) if right.status_code == right_status else right
-
-    return fault
 
 
 def as_without(*parameters: str, when: When = lambda _: True) -> Fault:
@@ -214,6 +215,26 @@ async def test_an_optional_parameter_may_be_ignored(
     verdict = await judged(id, ignoring, server=server, wado_uri=WADO)
 
     assert verdict.outcome is Outcome.NA, verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("id", "fault", "judge"),
+    [
+        ("URI-03", in_place_of(400, 404), "URI-02"),
+        ("URI-06", header("Content-Type", "image/png"), "URI-33"),
+    ],
+)
+async def test_what_another_case_judges_is_not_held_against_a_server_twice(
+    id: str, fault: Fault, judge: str, server: RightServer
+) -> None:
+    def pictures_alone(request: httpx2.Request, right: Answer) -> Answer:
+        is_file = right.headers.get("content-type") == "application/dicom"
+        return right if is_file else fault(request, right)
+
+    verdict = await judged(id, pictures_alone, server=server, wado_uri=WADO)
+
+    assert verdict.outcome is Outcome.SKIP
+    assert judge in verdict.reason
 
 
 async def test_reports_need_not_be_rendered(server: RightServer) -> None:

@@ -218,7 +218,7 @@ FAULTS: Final[list[tuple[str, Callable[[], Fault]]]] = [
     ("UPS-47", lambda: accepting(202, nth(2, CANCEL))),
     ("UPS-48", lambda: searching_without("ProcedureStepState")),
     ("UPS-48", lambda: rows(leave_out("00404025"), SEARCH)),
-    ("UPS-49", lambda: instead(answer(200, b"[]", "application/dicom+json"), nth(2, SEARCH))),
+    ("UPS-49", lambda: instead(answer(200, b"[{}]", "application/dicom+json"), nth(2, SEARCH))),
     ("UPS-49", lambda: body(lambda _: b"nothing", nth(2, SEARCH))),
     ("UPS-50", lambda: searching_without("AdmissionID")),
     ("UPS-50", lambda: searching_without("0040A370.00080050")),
@@ -559,8 +559,9 @@ async def test_forms_of_other_editions_that_do_not_work_are_not_said_to() -> Non
 
 
 async def test_what_the_suite_made_up_is_shown_in_the_report() -> None:
-    verdict = await judged("UPS-11", server=Worklist().server())
+    verdict = await judged("UPS-01", status(500, on("POST")), server=Worklist().server())
 
+    assert verdict.outcome is Outcome.FAIL
     assert "Conformance check" in verdict.exchanges[0].request_body
 
 

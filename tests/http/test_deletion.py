@@ -101,6 +101,22 @@ def test_com_27_where_deleting_is_off_the_resources_do_not_have_the_method(
     assert (answer.status_code, "DELETE" in answer.headers["Allow"]) == (405, False)
 
 
+def studies_deleted_by_capabilities(http: httpx2.Client) -> bool:
+    answer = http.request("OPTIONS", "/", headers={"Accept": "application/json"})
+    described = answer.raise_for_status().json()["application"]["resources"]
+    (studies,) = (one for one in described["resource"] if one["@path"] == "studies")
+    (study,) = (one for one in studies["resource"] if one["@path"] == "{StudyInstance}")
+    return "DELETE" in [method["@name"] for method in study["method"]]
+
+
+def test_where_deleting_is_off_the_capabilities_do_not_have_it(client: httpx2.Client) -> None:
+    assert not studies_deleted_by_capabilities(client)
+
+
+def test_where_deleting_is_allowed_the_capabilities_have_it(archive: Archive) -> None:
+    assert studies_deleted_by_capabilities(archive.http)
+
+
 # --- retrieve --------------------------------------------------------------------------------
 
 

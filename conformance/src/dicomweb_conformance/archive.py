@@ -8,7 +8,8 @@ from typing import Final
 
 from dicomweb_conformance import dicom_json, multipart, synthetic
 from dicomweb_conformance.fixtures import Fixture, Instance, Study, Uids, studies_of
-from dicomweb_conformance.target import Target
+from dicomweb_conformance.media_types import DICOM, DICOM_JSON
+from dicomweb_conformance.target import Target, Unreachable
 from dicomweb_conformance.verdicts import Unmet, Violated
 
 # A server may answer before it can find what it was given.
@@ -60,10 +61,18 @@ async def _stored(
 async def _settle(target: Target, study: Study) -> None:
     """Waits until what was stored is found, as long as that may fairly take."""
     deadline = time.monotonic() + SETTLE_S
-    while (await target.get(f"{study.first.path}/metadata")).status in (404, 503):
+    while not await _is_there(target, study.first):
         if time.monotonic() > deadline:
             raise Unmet(f"stored, but not found within {SETTLE_S:.0f} s")
         await asyncio.sleep(_POLL_S)
+
+
+async def _is_there(target: Target, instance: Instance) -> bool:
+    """By its metadata or by itself: there may be a server that sends one of them only."""
+    for path, accept in ((f"{instance.path}/metadata", DICOM_JSON), (instance.path, DICOM)):
+        if (await target.get(path, accept=accept)).status not in (404, 503):
+            return True
+    return False
 
 
 def _names(fixture: Fixture, studies: list[Study]) -> dict[str, str]:
@@ -96,13 +105,16 @@ def _own_values(study: Study) -> set[str]:
 
 async def clean_up(target: Target) -> list[str]:
     """Deletes what the run stored; the paths of what remains."""
-    remaining = []
-    for path in sorted(target.may_delete):
+    paths = sorted(target.may_delete)
+    remaining: list[str] = []
+    for number, path in enumerate(paths):
         try:
             answer = await target.request("DELETE", path)
             gone = answer.status in (200, 202, 204, 404, 410)
-        except Violated:
+        except (Violated, Unmet):
             gone = False
+        except Unreachable:
+            return remaining + paths[number:]
         if not gone:
             remaining.append(path)
     return remaining

@@ -27,6 +27,7 @@ AE_TITLE: Final = "CONFORMANCE"
 TIMEOUT_S: Final = 20
 PLAIN: Final = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 SUCCESS: Final = 0x0000
+_CANNOT_UNDERSTAND: Final = 0xC000  # of C-STORE (PS3.4 section B.2.3)
 PENDING: Final = frozenset({0xFF00, 0xFF01})
 
 
@@ -92,7 +93,8 @@ class Dialogue:
         for answer, match in self.association.send_c_find(identifier, model):
             final = self._number(f"C-FIND {level}", answer)
             if final in PENDING:
-                expect(match is not None, f"C-FIND {level}: a match without an identifier")
+                held = match is not None and _can_be_read(match)
+                expect(held, f"C-FIND {level}: a match without an identifier that can be read")
                 found += [match] if match is not None else []
         return Found(self._final(f"C-FIND {level}", final, len(found)), found)
 
@@ -132,9 +134,10 @@ class Dialogue:
         return status
 
     def _number(self, name: str, answer: Dataset) -> int:
-        if "Status" in answer:
+        status = answer.get("Status")
+        if isinstance(status, int):
             self.heard = time.monotonic()
-            return int(answer.Status)
+            return status
         self.said.append((name, "no response"))
         # pynetdicom aborts as well, but not before the time is up
         if time.monotonic() - self.heard < TIMEOUT_S * 0.9:
@@ -155,7 +158,12 @@ async def talk(target: Target, contexts: Sequence[Context], work: Callable[[Dial
     def run() -> T:
         with _opened(target, contexts) as dialogue:
             dialogue.said = said
-            return work(dialogue)
+            try:
+                return work(dialogue)
+            except RuntimeError:  # of pynetdicom, where there is no association any more
+                if dialogue.association.is_established:
+                    raise
+                raise Unmet("the server ended the association before it was asked") from None
 
     try:
         return await asyncio.to_thread(run)
@@ -202,9 +210,20 @@ def _opened(target: Target, contexts: Sequence[Context]) -> Iterator[Dialogue]:
 
 def _kept(event: "Event", received: list[Dataset]) -> int:
     dataset = event.dataset
+    if not _can_be_read(dataset):
+        return _CANNOT_UNDERSTAND
     dataset.file_meta = event.file_meta
     received.append(dataset)
     return SUCCESS
+
+
+def _can_be_read(dataset: Dataset) -> bool:
+    """Values are parsed when they are asked for, which is to raise nothing later on."""
+    try:
+        dataset.walk(lambda *_: None)
+    except Exception:  # whatever pydicom stumbles over, it is the peer's fault
+        return False
+    return True
 
 
 def _why_not(association: "Association") -> str:

@@ -9,7 +9,7 @@ from dicomweb_conformance import chapters
 from dicomweb_conformance.claims import Feature
 from dicomweb_conformance.fixtures import Fixture
 from dicomweb_conformance.target import Target
-from dicomweb_conformance.verdicts import Level
+from dicomweb_conformance.verdicts import Level, Unmet, Violated
 
 Check = Callable[[Target], Awaitable[None]]
 Need = Fixture | Feature
@@ -103,6 +103,14 @@ def case(
         return check
 
     return register
+
+
+async def need_passed(target: Target, check: Check, why: str) -> None:
+    """Raises Unmet: it is broken what another case judges, and that is said there alone."""
+    try:
+        await check(target)
+    except Violated:
+        raise Unmet(why) from None
 
 
 def all_cases() -> list[Case]:

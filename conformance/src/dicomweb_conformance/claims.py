@@ -1,12 +1,13 @@
 """What a server says that it offers (PS3.18 section 8.9, Annexes G and H)."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from xml.etree import ElementTree
+
+from dicomweb_conformance import payloads
 
 WADL: Final = "{http://wadl.dev.java.net/2009/02}"
 
@@ -31,7 +32,7 @@ class Feature(StrEnum):
     NON_PATIENT = "GET hanging-protocols, POST hanging-protocols, GET color-palettes"
     COMMITMENT = "POST commitment-requests, POST commitment-requests/{}"
     SCHEDULED_STEPS = "GET modality-scheduled-procedure-steps"
-    PERFORMED_STEPS = "POST modality-performed-procedure-steps"
+    PERFORMED_STEPS = "POST modality-performed-procedure-steps/{}"
     URI_SERVICE = "--wado-uri"
     DIMSE = "--dimse"
     AUTHENTICATION = "--auth"
@@ -96,9 +97,9 @@ def read(content_type: str, content: bytes) -> Claims:
 
 def _of_wadl(content: bytes) -> Iterator[Operation]:
     try:
-        root = ElementTree.fromstring(content)  # noqa: S314 - expat expands no external entities
-    except ElementTree.ParseError as error:
-        raise NotReadable(f"not well-formed XML: {error}") from None
+        root = payloads.read_xml(content)
+    except payloads.Unreadable as error:
+        raise NotReadable(str(error)) from None
     for resources in root.iter(f"{WADL}resources"):
         yield from _of_element(resources, "")
 
@@ -114,9 +115,9 @@ def _of_element(element: ElementTree.Element, above: str) -> Iterator[Operation]
 
 def _of_json(content: bytes) -> Iterator[Operation]:
     try:
-        root = json.loads(content)
-    except ValueError as error:
-        raise NotReadable(f"not JSON: {error}") from None
+        root = payloads.read_json(content)
+    except payloads.Unreadable as error:
+        raise NotReadable(str(error)) from None
     for resources in _members({"": root}, "resources"):
         yield from _of_object(resources, "")
 

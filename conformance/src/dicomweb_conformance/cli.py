@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import re
 import ssl
 import sys
 from collections.abc import Callable
@@ -25,9 +26,10 @@ from dicomweb_conformance.verdicts import Level, Outcome
 
 BROKEN: Final = 1  # exit status: a shall is broken
 FAULTY: Final = 2  # exit status: the suite could not do its work
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
 
 app = typer.Typer(
-    help="Judges any DICOMweb server, requirement by requirement of DICOM PS3.18.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,6 +53,24 @@ _AUTH_HELP = (
 
 class Unusable(Exception):
     """What was asked for on the command line cannot be done."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        _out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Judges any DICOMweb server, requirement by requirement of DICOM PS3.18."""
 
 
 @app.command("run")
@@ -95,10 +115,12 @@ def run_command(
     with_id = run_id or uuid4().hex[:12]
     try:
         chosen = select(selection or [], level=level)
+        tls = _tls(ca, insecure)
         target = Target(
-            open_client(verify=_verify(ca, insecure), timeout_s=timeout),
+            open_client(verify=tls or True, timeout_s=timeout),
             _checked_url(base_url),
             credentials=_auth_headers(auth),
+            tls=tls,
             wado_uri=wado_uri and _checked_url(wado_uri),
             dimse=dimse,
             read_only=read_only,
@@ -108,6 +130,8 @@ def run_command(
         if report is not None:
             for path in files.write(done, report):
                 _out.print(f"wrote {path}", markup=False)
+        if done.lost:
+            _fail(done.lost)
     except (UnknownSelection, Unusable, Unreachable, OSError) as error:
         _fail(str(error))
     counts = done.counts()
@@ -134,30 +158,48 @@ def _checked_url(url: str) -> str:
 
 
 def _auth_headers(auth: str) -> dict[str, str]:
-    if auth.startswith("@"):
-        auth = Path(auth[1:]).read_text(encoding="utf-8").strip()
-    kind, _, rest = auth.partition(":")
-    if not auth:
+    kind, _, rest = _auth_text(auth).partition(":")
+    name, colon, value = rest.partition(":")
+    if not kind:
         return {}
     if kind == "bearer" and rest:
-        return {"Authorization": f"Bearer {rest}"}
-    if kind == "basic" and ":" in rest:
-        return {"Authorization": "Basic " + base64.b64encode(rest.encode()).decode()}
-    name, colon, value = rest.partition(":")
-    if kind == "header" and colon:
-        return {name: value.strip()}
-    raise Unusable("--auth is none of bearer:TOKEN, basic:USER:PASSWORD, header:NAME:VALUE, @FILE")
+        name, value = "Authorization", f"Bearer {rest}"
+    elif kind == "basic" and colon:
+        name, value = "Authorization", "Basic " + base64.b64encode(rest.encode()).decode()
+    elif kind != "header" or not colon:
+        raise Unusable(
+            "--auth is none of bearer:TOKEN, basic:USER:PASSWORD, header:NAME:VALUE, @FILE"
+        )
+    if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value.strip())):
+        raise Unusable("--auth has characters that no header can carry")
+    return {name: value.strip()}
 
 
-def _verify(ca: Path | None, insecure: bool) -> ssl.SSLContext | bool:
-    if insecure:
-        return False
-    if ca is None:
-        return True
+def _auth_text(auth: str) -> str:
+    if not auth.startswith("@"):
+        return auth.strip()
     try:
-        return ssl.create_default_context(cafile=str(ca))
+        return Path(auth[1:]).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise Unusable(f"{auth[1:]} is no text") from None
+
+
+def _tls(ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
+    """None: whom the machine trusts."""
+    if not insecure and ca is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=ca)
     except (ssl.SSLError, binascii.Error):
         raise Unusable(f"{ca} holds no certificates in PEM") from None
+    # The authorities of hospitals are not judged: an issuing one alone will do, and so do
+    # certificates that lack extensions which Python asks for since 3.13.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 async def _run(target: Target, cases: list[Case], run_id: str) -> Run:
@@ -288,12 +330,6 @@ def coverage_command() -> None:
     for gap in gaps:
         _err.print(gap, markup=False)
     raise typer.Exit(FAULTY if gaps else 0)
-
-
-@app.command("version")
-def version_command() -> None:
-    """Show the version of the suite."""
-    _out.print(__version__)
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 import base64
 import binascii
-import json
 import re
 from typing import Final
 
+from dicomweb_conformance import payloads
 from dicomweb_conformance.findings import Inspection
 
 # The rules, and the section of PS3.18 that each is from.
@@ -110,11 +110,11 @@ def _parsed(found: Inspection, payload: bytes) -> object | None:
     found.judge(SYNTAX, not mark, "", "begins with a byte order mark")
     try:
         text = payload.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-        data = json.loads(text, object_pairs_hook=_Members, parse_constant=constant)
+        data = payloads.read_json(text, object_pairs_hook=_Members, parse_constant=constant)
     except UnicodeDecodeError:
         found.judge(SYNTAX, False, "", "is not UTF-8")
         return None
-    except (ValueError, RecursionError):
+    except payloads.Unreadable:
         found.judge(SYNTAX, False, "", "is no JSON")
         return None
     found.judge(BARE_NUMBERS, not bare, "", f"holds {', '.join(sorted(set(bare)))}")
@@ -127,8 +127,9 @@ def _inspect_dataset(found: Inspection, dataset: _Members, where: str) -> None:
         at = f"{where}.{tag if len(tag) <= 40 else 'a long name'}"
         if found.judge(KEYS, bool(_TAG.fullmatch(tag)), at, "is not 8 upper-case hex digits"):
             found.judge(GROUP_LENGTH, not tag.endswith("0000"), at, "is a group length")
-    found.judge(KEYS, len(set(tags)) == len(tags), where, "holds an attribute twice")
-    found.judge(KEYS, tags == sorted(tags), where, "attributes are not in ascending order")
+    if tags:  # an empty one shows nothing
+        found.judge(KEYS, len(set(tags)) == len(tags), where, "holds an attribute twice")
+        found.judge(KEYS, tags == sorted(tags), where, "attributes are not in ascending order")
     for tag, attribute in dataset:
         _inspect_attribute(found, attribute, f"{where}.{tag}")
         if tag == "00080005" and isinstance(attribute, _Members):
@@ -151,7 +152,8 @@ def _inspect_attribute(found: Inspection, attribute: object, where: str) -> None
         return
     written = attribute if isinstance(attribute, _Members) else _Members()
     vr = written.get("vr")
-    if not found.judge(MEMBERS, vr in _VRS, where, "has no vr, or none of the Standard"):
+    is_known = isinstance(vr, str) and vr in _VRS
+    if not found.judge(MEMBERS, is_known, where, "has no vr, or none of the Standard"):
         return
     names = written.names
     known = set(names) <= _CONTENTS | {"vr"} and len(set(names)) == len(names)
@@ -259,3 +261,9 @@ def values_of(dataset: object, tag: str) -> list[object]:
     attribute = dataset.get(tag) if isinstance(dataset, dict) else None
     values = attribute.get("Value") if isinstance(attribute, dict) else None
     return values if isinstance(values, list) else []
+
+
+def number(dataset: object, tag: str) -> float | None:
+    """The first value of an attribute, if it is a number or the text of one."""
+    written = text(dataset, tag)
+    return float(written) if _DECIMAL.fullmatch(written) else None

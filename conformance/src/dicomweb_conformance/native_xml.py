@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from pydicom import datadict
 
+from dicomweb_conformance import payloads
 from dicomweb_conformance.dicom_json import BULK_VRS, INLINE_VRS
 from dicomweb_conformance.findings import Inspection
 
@@ -38,9 +38,9 @@ class Document:
 def read(content: bytes) -> Document:
     """Raises NotReadable: not well-formed, or of another root."""
     try:
-        root = ElementTree.fromstring(content)  # noqa: S314 - expat expands no external entities
-    except ElementTree.ParseError as error:
-        raise NotReadable(f"a part is no well-formed XML: {error}") from None
+        root = payloads.read_xml(content)
+    except payloads.Unreadable as error:
+        raise NotReadable(f"a part is {error}") from None
     if _local(root) != "NativeDicomModel":
         raise NotReadable("the root of a part is not NativeDicomModel")
     return Document(root)

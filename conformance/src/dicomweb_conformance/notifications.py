@@ -1,20 +1,19 @@
 """Event reports of the worklist: subscriptions, and the WebSocket on which they come."""
 
 import asyncio
-import json
 import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from dicomweb_conformance import dicom_json
+from dicomweb_conformance import dicom_json, payloads
 from dicomweb_conformance.exchanges import Exchange
 from dicomweb_conformance.media_types import DICOM_JSON
 from dicomweb_conformance.target import Response, Target
@@ -32,6 +31,8 @@ from dicomweb_conformance.workitems import (
 # How long an event report may take, and how long silence has to last to count as none.
 EVENT_WAIT_S: float = 5.0
 QUIET_S: float = 1.5
+
+_MAX_REPORTS: Final = 100  # of one workitem, in one case
 
 EVENT_TYPE: Final = "00001002"
 AFFECTED: Final = "00001000"
@@ -83,8 +84,11 @@ class Channel:
     async def states(self, made: Workitem, *, until: str) -> list[str]:
         """Of the state reports up to that state; what is said twice in a row counts once."""
         seen: list[str] = []
+        reports = 0
         while until not in seen:
             event = await self.next(made, STATE_REPORT, where=f"with {until}")
+            reports += 1
+            expect(reports < _MAX_REPORTS, f"{reports} state reports, and none with {until}")
             state = dicom_json.text(event, STATE)
             if seen[-1:] != [state]:
                 seen.append(state)
@@ -122,8 +126,8 @@ class Channel:
         url = self.target.shown.text(self.url)
         self.target.exchanges.append(Exchange(f"WebSocket {url}", {}, "", 101, {}, shown, 0.0))
         try:
-            event = json.loads(content)
-        except ValueError:
+            event = payloads.read_json(content)
+        except payloads.Unreadable:
             raise Violated("an event report is no JSON") from None
         expect(isinstance(event, dict), "an event report is not one JSON object")
         return dict(event)
@@ -189,17 +193,24 @@ async def need_subscribed(
 
 async def _connect(target: Target, url: str) -> Channel:
     """Raises Violated: the WebSocket cannot be opened as RFC 6455 has it (section 8.10.4)."""
-    own_host = urlsplit(url).netloc == urlsplit(target.base_url).netloc
+    try:
+        place = urlsplit(url)
+    except ValueError:
+        raise Violated("Content-Location is no URL of a WebSocket") from None
+    own_host = place.netloc == urlsplit(target.base_url).netloc
+    trusting: dict[str, Any] = {"ssl": target.tls} if target.tls and place.scheme == "wss" else {}
     try:
         connection = await connect(
             url,
             additional_headers=dict(target.credentials) if own_host else {},
             open_timeout=EVENT_WAIT_S * 2,
             proxy=None,
+            **trusting,
         )
     except ssl.SSLError as error:
         raise Unmet(f"the certificate of the WebSocket's host: {error.reason}") from None
-    except (InvalidHandshake, InvalidURI, OSError, EOFError) as error:
+    # ValueError: of a port or a host that cannot be
+    except (InvalidHandshake, InvalidURI, OSError, EOFError, ValueError) as error:
         named = type(error).__name__
         raise Violated(f"the WebSocket of Content-Location cannot be opened: {named}") from None
     return Channel(target, connection, url)

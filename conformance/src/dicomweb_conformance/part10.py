@@ -12,6 +12,7 @@ from typing import Final
 import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import generate_frames
 
 _LENGTH_ELEMENT = b"\x02\x00\x00\x00UL\x04\x00"
 # Type 1 in PS3.10 Table 7.1-1.
@@ -54,6 +55,29 @@ def read(content: bytes) -> File:
     except Exception as error:  # whatever pydicom stumbles over, it is the file's fault
         raise NotReadable(f"a part is no PS3.10 file: {type(error).__name__}") from None
     return File(content, dataset)
+
+
+def bytes_of(dataset: Dataset, keyword: str) -> bytes:
+    """The value of a binary attribute; nothing where it is missing, or of a VR of text."""
+    value = dataset.get(keyword)
+    return bytes(value) if isinstance(value, bytes | bytearray) else b""
+
+
+def number_of(dataset: Dataset, keyword: str) -> int | None:
+    """None where it is missing, empty, or no number."""
+    try:
+        return int(str(dataset.get(keyword)))
+    except ValueError:
+        return None
+
+
+def frames(dataset: Dataset) -> list[bytes]:
+    """Of encapsulated pixel data. Raises NotReadable."""
+    count, pixels = number_of(dataset, "NumberOfFrames") or 1, bytes_of(dataset, "PixelData")
+    try:
+        return list(generate_frames(pixels, number_of_frames=count))
+    except Exception as error:  # as above
+        raise NotReadable(f"pixel data that is not encapsulated: {type(error).__name__}") from None
 
 
 def problems(file: File) -> list[str]:
@@ -132,15 +156,18 @@ def _text(element: DataElement) -> str:
 
 
 def iod_errors(content: bytes) -> frozenset[str] | None:
-    """The errors that dciodvfy finds in a file; None where it is not installed."""
+    """The errors that dciodvfy finds in a file; None where it is not installed, or does not end."""
     program = shutil.which("dciodvfy")
     if program is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.dcm"
         path.write_bytes(content)
-        done = subprocess.run(  # noqa: S603 - found above, and the path is our own
-            [program, str(path)], capture_output=True, check=False, timeout=DCIODVFY_TIMEOUT_S
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - found above, and the path is our own
+                [program, str(path)], capture_output=True, check=False, timeout=DCIODVFY_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            return None
     lines = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
     return frozenset(line for line in lines if line.startswith("Error"))

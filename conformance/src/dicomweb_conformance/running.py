@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dicomweb_conformance import __version__, archive, claims
+from dicomweb_conformance import __version__, archive, claims, resources
 from dicomweb_conformance.cases import Case
 from dicomweb_conformance.claims import Claims, NotReadable
 from dicomweb_conformance.exchanges import Exchange
 from dicomweb_conformance.fixtures import Fixture, Uids
-from dicomweb_conformance.target import Target, Unreachable
+from dicomweb_conformance.target import UNAUTHORIZED, Target, Unreachable
 from dicomweb_conformance.verdicts import (
     OUTCOME_WHEN_VIOLATED,
     Level,
@@ -49,6 +49,7 @@ class Run:
     verdicts: list[Verdict] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)  # fixture: why
     remaining: list[str] = field(default_factory=list)  # paths that could not be deleted
+    lost: str = ""  # why the server could not be asked any more
 
     def counts(self, chapter: str | None = None) -> Counter[Outcome]:
         return Counter(
@@ -73,11 +74,12 @@ async def run(
     judged = Run(target.base_url, run_id, target.read_only, datetime.now(UTC))
     progress("reading the capabilities")
     target.claims = await read_claims(target)
+    await _need_answers(target)
     judged.capabilities_known = target.claims.known
     try:
         await _provide(target, _needed(target, chosen), run_id, progress)
         for case in chosen:
-            verdict = await judge(target, case)
+            verdict = await _judge_while_there(target, case, judged)
             judged.verdicts.append(verdict)
             progress(verdict)
     finally:
@@ -85,7 +87,9 @@ async def run(
             progress("deleting what was stored")
             judged.remaining = await archive.clean_up(target)
     judged.unavailable = {
-        fixture.name: held for fixture, held in target.held.items() if isinstance(held, str)
+        fixture.name: target.shown.without_secrets(held)
+        for fixture, held in target.held.items()
+        if isinstance(held, str)
     }
     judged.seconds = round(time.monotonic() - started, 2)
     return judged
@@ -109,6 +113,7 @@ async def _provide(
     elif needed:
         progress("storing synthetic studies")
         await archive.store(target, needed, Uids(run_id))
+    await resources.find_absent(target)
     target.exchanges.clear()
 
 
@@ -120,25 +125,55 @@ async def read_claims(target: Target) -> Claims:
             answer = await target.request("OPTIONS", "/", accept=accept)
             if answer.status == 200 and answer.content and not found.known:
                 found = claims.read(answer.headers.get("content-type", ""), answer.content)
-        except (NotReadable, Violated):
+        except (NotReadable, Violated, Unmet):
             continue  # cases of their own say what is wrong with it
     return found
 
 
+async def _need_answers(target: Target) -> None:
+    """Raises Unreachable: there is no HTTP server, or it lets in somebody else only."""
+    try:
+        await target.get("/studies", query="StudyInstanceUID=2.25.0&limit=1")
+    except Unmet as error:
+        if target.exchanges[-1].status == UNAUTHORIZED:
+            raise Unreachable(f"{target.base_url} cannot be judged: {error} (see --auth)") from None
+    except Violated as error:
+        if not any(exchange.status for exchange in target.exchanges):
+            raise Unreachable(f"{target.base_url} cannot be judged: {error}") from None
+
+
+async def _judge_while_there(target: Target, case: Case, judged: Run) -> Verdict:
+    """A server that has gone away leaves its verdicts behind; what is left to ask is skipped.
+
+    Raises:
+        Unreachable: it has never been there.
+    """
+    if not judged.lost:
+        try:
+            return await judge(target, case)
+        except Unreachable as error:
+            if not judged.verdicts:
+                raise
+            judged.lost = f"{error}; it answered before"
+    return Verdict(case, Outcome.SKIP, judged.lost)
+
+
 async def judge(target: Target, case: Case) -> Verdict:
     """Runs one case. Raises Unreachable."""
+    target.judging = case.id
     target.exchanges.clear()
     target.notes.clear()
     started = time.monotonic()
     outcome, reason = await _outcome(target, case)
     if outcome is Outcome.PASS and target.notes and case.level is Level.MAY:
         outcome = Outcome.NOTE
+    shows_all = outcome not in (Outcome.PASS, Outcome.NA, Outcome.SKIP)
     return Verdict(
         case,
         outcome,
-        reason,
-        tuple(target.notes),
-        tuple(target.exchanges),
+        target.shown.without_secrets(reason),
+        tuple(map(target.shown.without_secrets, target.notes)),
+        tuple(each if shows_all else each.briefly() for each in target.exchanges),
         round(time.monotonic() - started, 3),
     )
 

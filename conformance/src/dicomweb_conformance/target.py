@@ -1,6 +1,6 @@
 """The server under test: asks it, and remembers what was said."""
 
-import json
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import httpx2
 
-from dicomweb_conformance import media_types, multipart, native_xml, part10
+from dicomweb_conformance import media_types, multipart, native_xml, part10, payloads
 from dicomweb_conformance.claims import Claims, Feature
 from dicomweb_conformance.exchanges import Exchange, Shown, path_of, query_string
 from dicomweb_conformance.fixtures import Fixture, Instance, Study
@@ -23,6 +23,7 @@ MAX_RESPONSE_BYTES: Final = 256 * 2**20
 # The encoding chapter judges the payloads that the others have seen: as many, at most.
 MAX_SEEN: Final = 500
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+UNAUTHORIZED: Final = 401
 
 
 class Unreachable(Exception):
@@ -58,8 +59,8 @@ class Response:
     def json(self) -> object:
         """Raises Violated: not JSON in UTF-8."""
         try:
-            return json.loads(self.content.decode("utf-8"), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+            return payloads.read_json(self.content, parse_constant=_refuse_constant)
+        except payloads.Unreadable as error:
             reason = str(error) if isinstance(error, _NotJson) else "cannot be parsed"
             raise Violated(f"{self.asked}: the payload is no JSON: {reason}") from None
 
@@ -73,6 +74,10 @@ class Response:
         held = isinstance(listed, list) and all(isinstance(each, dict) for each in listed)
         expect(held, f"{self.asked}: expected one top-level array of objects")
         return listed if isinstance(listed, list) else []
+
+    def results(self) -> list[dict[str, object]]:
+        """Of a search: none is 204; or 200 with an empty payload, since CP-2473."""
+        return [] if self.status == 200 and not self.content else self.datasets()
 
     def parts(self, root_type: str | None = None) -> list[Part]:
         """The parts of a 200 answer, all of that type if one is given; at least one."""
@@ -104,7 +109,7 @@ class Response:
             raise Violated(f"{self.asked}: {error}") from None
 
 
-class _NotJson(ValueError):
+class _NotJson(payloads.Unreadable):
     pass
 
 
@@ -137,6 +142,7 @@ class Target:
     wado_uri: str | None = None
     dimse: str | None = None  # HOST:PORT/AET
     credentials: Mapping[str, str] = field(default_factory=dict)  # headers; never recorded
+    tls: ssl.SSLContext | None = None  # of WebSockets; None trusts whom the machine trusts
     read_only: bool = False
     shown: Shown = field(default_factory=Shown)
     claims: Claims = field(default_factory=Claims)
@@ -145,6 +151,11 @@ class Target:
     exchanges: list[Exchange] = field(default_factory=list)  # of the case that runs
     notes: list[str] = field(default_factory=list)  # of the case that runs
     may_delete: set[str] = field(default_factory=set)  # paths that this run stored
+    judging: str = ""  # the case that runs
+    absent: dict[str, str] = field(default_factory=dict)  # pattern of paths: the case that says so
+
+    def __post_init__(self) -> None:
+        self.shown.add_secrets(self.credentials)
 
     def note(self, text: str) -> None:
         """Say in the report what was seen, where the Standard leaves a choice."""
@@ -180,6 +191,24 @@ class Target:
             raise Unmet("no --auth was given, so nothing is known of what needs it")
         if self.claims.offers(feature) is False:
             raise NotClaimed(f"the capabilities do not name {feature.words}")
+
+    def expect_no_results(self, answer: Response, *others: int) -> None:
+        """204; or 200 with an empty payload, which CP-2473 made of it in later editions.
+
+        Args:
+            others: further statuses that are right.
+
+        Raises:
+            Violated: there are results, or it is another status.
+        """
+        if answer.status != 200:
+            answer.expect_status(200, 204, *others)
+            held = answer.status != 204 or not answer.content
+            expect(held, f"{answer.asked}: 204 with a payload of {len(answer.content)} bytes")
+            return
+        count = len(answer.results())
+        expect(not count, f"{answer.asked}: expected no results, got {count}")
+        self.note("no results: 200 with an empty payload (CP-2473), not 204")
 
     def absolute(self, uri: str, *, path: str = "/") -> str:
         """A URI that the answer for `path` gave. Raises Violated: it is none."""
@@ -231,11 +260,14 @@ class Target:
             anonymous: without the credentials of the run.
 
         Raises:
-            Unmet: it would change something, and the run is read-only.
+            Unmet: it would change something, and the run is read-only; or the server has no such
+                resource at all, which another case judges; or the credentials of the run are not
+                enough (401), which says nothing about the requirement.
             Violated: no response came (PS3.18 section 8.1.2).
         """
         if self.read_only and method not in SAFE_METHODS:
             raise Unmet(f"the run is --read-only, and {method} would change something")
+        self._need_there(path)
         try:
             request = self._made(method, path, query, accept, headers, content)
         except httpx2.InvalidURL as error:
@@ -251,13 +283,22 @@ class Target:
             status, received, body = await self._send(request)
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             if is_own and isinstance(error, httpx2.ConnectError):
-                raise Unreachable(f"{self.base_url} cannot be reached: {error}") from error
+                raise Unreachable(f"{self.base_url} cannot be reached: {_why(error)}") from error
             self._record(asked, request, 0, [], b"", started)
             raise Violated(f"{briefly}: no response: {type(error).__name__}") from error
         self._record(asked, request, status, received.multi_items(), body, started)
+        if status == UNAUTHORIZED and not anonymous:
+            other = "other " if self.credentials else ""
+            raise Unmet(f"{briefly}: {status}, the server wants {other}credentials")
         response = Response(status, received, body, briefly)
         self.seen.add(response)
         return response
+
+    def _need_there(self, path: str) -> None:
+        """One defect, one verdict: the case that judges it goes on and asks."""
+        for pattern, judged_by in self.absent.items():
+            if judged_by != self.judging and re.search(pattern, path):
+                raise Unmet(f"{self.shown.briefly(path)} is not there, which {judged_by} judges")
 
     def _made(
         self,
@@ -320,6 +361,19 @@ class Target:
                 round(time.monotonic() - started, 3),
             )
         )
+
+
+def _why(error: BaseException) -> str:
+    """Why there is no connection: for TLS, the cause lies below what the client says."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is not trusted: {below.verify_message.rstrip('.')}"
+                " (see --ca and --insecure)"
+            )
+        below = below.__cause__ or below.__context__
+    return str(error)
 
 
 def open_client(

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -68,7 +68,16 @@ async def retrieve_capabilities(request: Request) -> Response:
     from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS
 
     offer = accept_of(request, required=False).select(_OFFERS)
-    body = _written(ENDPOINTS, base_uri_of(request), offer.media_type)
+    service = service_of(request)
+    told = [one for one in ENDPOINTS if one.section]
+    if service.allows_deletion:
+        # what is not of the Standard stands in the table with its whole path
+        told += [
+            replace(one, path=one.path.removeprefix(service.root))
+            for one in ENDPOINTS
+            if one.method == "DELETE" and not one.section
+        ]
+    body = _written(tuple(told), base_uri_of(request), offer.media_type)
     return _answer(request, body, offer.media_type, {"Allow": "OPTIONS", "Vary": "Accept"})
 
 
@@ -122,8 +131,7 @@ def _json(node: _Node) -> dict[str, Any]:
 def _application(endpoints: Sequence["Endpoint"], base: str) -> _Node:
     resources = _Node("resources", {"base": base})
     for endpoint in endpoints:
-        if endpoint.section:
-            _resource(resources, endpoint.path).children.append(_method(endpoint))
+        _resource(resources, endpoint.path).children.append(_method(endpoint))
     about = _doc("bfr_dicomweb", "Resources, methods and media types of this DICOMweb service.")
     return _Node("application", {}, [about, resources])
 
@@ -175,7 +183,7 @@ def _method(endpoint: "Endpoint") -> _Node:
 
 
 def _section(endpoint: "Endpoint") -> str:
-    return f"PS3.18 section {endpoint.section}"
+    return f"PS3.18 section {endpoint.section}" if endpoint.section else "Not in PS3.18"
 
 
 def _query(endpoint: "Endpoint") -> Iterator[_Node]:

@@ -540,7 +540,9 @@ def _services() -> str:
         (f"{of}: {_OF_VOLUMES.get(section, name)}", section, "yes", "-")
         for of, name, section in transactions
     )
-    return table(("Service", "PS3.18", "Origin server", "User agent"), rows)
+    # one route answers both transactions of the URI Service
+    rendered = ("URI: Retrieve Rendered Instance", "9.5", "yes", "-")
+    return table(("Service", "PS3.18", "Origin server", "User agent"), (*rows, rendered))
 
 
 def _resources(*services: str) -> str:

@@ -15,9 +15,9 @@ CONDITIONS: Final = {
     " or has an invalid value, or parameters contradict each other; the answer names it. Also a"
     " frame or a presentation state that there is not.",
     ("Retrieve DICOM Instance", 404): "No such instance is stored.",
-    ("Retrieve DICOM Instance", 406): "A rendered representation is asked for; the instance cannot"
-    " be sent in that transfer syntax, and the answer lists those that can be made; or it cannot be"
-    " anonymized, and the answer says why.",
+    ("Retrieve DICOM Instance", 406): "The instance cannot be shown in the media types asked for,"
+    " or not be sent in that transfer syntax, and the answer lists what can be made; or it cannot"
+    " be anonymized, and the answer says why.",
     ("Retrieve DICOM Instance", 410): "It was stored here and has been deleted.",
     ("Retrieve DICOM Instance", 416): "No byte of the ranges exists.",
     ("Retrieve DICOM Instance", 503): "The catalogue or the disk cannot be used now.",
@@ -28,12 +28,13 @@ CONDITIONS: Final = {
 }
 
 URI: Final = """\
-- The URI is `wado` below the base URI. Retrieve DICOM Instance is supported with all its
-  parameters. Those of Retrieve Rendered Instance are checked; what would be an image is answered
-  with 406. `annotation` may be written `imageAnnotation`; one of `rows` and `columns` is enough.
+- The URI is `wado` below the base URI. Retrieve DICOM Instance (9.4) and Retrieve Rendered Instance
+  (9.5) are supported with all their parameters; what is shown, and how, stands in section 2.2.
+  `annotation` may be written `imageAnnotation`; one of `rows` and `columns` is enough.
 - `contentType` decides, whatever the Accept header is; without both an image is meant.
-- `transferSyntax` is a UID, or `*` for the stored form, which is an extension. Explicit VR Little
-  Endian is the default, or the stored form where there is nothing but a lossy one.
+- `transferSyntax` is a UID, or `*` for any, which is an extension and prefers the stored form.
+  Explicit VR Little Endian is the default, or the stored form where there is nothing but a lossy
+  one.
 - `anonymize=yes` applies the Basic Application Level Confidentiality Profile of PS3.15 (2024b).
   Where Table E.1-1 gives a choice that depends on the IOD, the last of its actions is taken.
   Private attributes, overlays, curves, icons, attributes that are not in PS3.6, and names, dates
@@ -48,7 +49,8 @@ URI: Final = """\
 
 ZIP: Final = """\
 - Studies, series and instances are sent as application/zip when Accept asks for it by name. The
-  files in it are those that multipart/related would have, and `transfer-syntax` means the same.
+  files in it are those that multipart/related would have, and `transfer-syntax` means the same;
+  but `*` has every file in its stored form.
 - Entries are named as in a File-set (PS3.10 section 8.2): `DICOM/SE000001/IM000001`. With the
   query parameter `dicomdir=true`, which is an extension, a DICOMDIR is the last entry. What its
   records require and an instance lacks is `UNKNOWN`, 0 or 19000101.
@@ -57,6 +59,7 @@ ZIP: Final = """\
 CAPABILITIES: Final = """\
 - OPTIONS of the base URI is answered in WADL or JSON (Annexes G and H), without an Accept header in
   WADL. With `Origin` and `Access-Control-Request-Method` it is a CORS preflight.
+- DELETE of studies, series and instances is in the description where BFR_ALLOW_DELETION is true.
 - OPTIONS of any other resource tells its methods in Allow.
 - The same resources, and those that are not of PS3.18, are described in OpenAPI 3.1 at
   `/openapi.json`."""

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator
 from typing import Final
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from pydicom import datadict
 
-from dicomweb_conformance import claims
+from dicomweb_conformance import claims, payloads
 from dicomweb_conformance.cases import case
 from dicomweb_conformance.claims import WADL, Feature, NotReadable, Operation
 from dicomweb_conformance.fixtures import Fixture
@@ -65,8 +64,8 @@ async def _wadl(target: Target) -> Element:
     answer = await _described(target, _WADL_TYPE)
     need(answer.status == 200, f"there is no WADL: {answer.status}")
     try:
-        return ElementTree.fromstring(answer.content)  # noqa: S314 - no external entities
-    except ElementTree.ParseError:
+        return payloads.read_xml(answer.content)
+    except payloads.Unreadable:
         raise Unmet("the WADL is not well-formed") from None
 
 

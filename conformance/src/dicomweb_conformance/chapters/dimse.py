@@ -359,7 +359,7 @@ async def study_is_retrieved_on_the_association(target: Target) -> None:
     study = target.study(Fixture.F1)
     got = await retrieve(target, keys("STUDY", StudyInstanceUID=study.uid))
     expect(got.status == SUCCESS, f"C-GET: the final status is 0x{got.status:04X}")
-    received = sorted(str(each.SOPInstanceUID) for each in got.datasets)
+    received = sorted(str(each.get("SOPInstanceUID")) for each in got.datasets)
     wanted = sorted(each.sop_instance_uid for each in study)
     held = received == wanted
     expect(held, f"C-GET: {len(received)} instances came for the {len(wanted)} of the study")

@@ -8,6 +8,7 @@ import numpy as np
 
 from dicomweb_conformance import pictures
 from dicomweb_conformance.cases import case
+from dicomweb_conformance.chapters.common import expect_not_acceptable
 from dicomweb_conformance.claims import Feature
 from dicomweb_conformance.fixtures import Fixture, Instance, Uids
 from dicomweb_conformance.media_types import ANY, EXPLICIT_LE
@@ -506,6 +507,15 @@ async def annotations_are_drawn(target: Target) -> None:
         target.note(f"the annotation {wanted} is refused with a Warning")
 
 
+async def _need_annotations(target: Target) -> None:
+    """Raises Unmet: the parameter makes no difference at all."""
+    place = "viewport=512,384"
+    plain = await _need_picture(target, place)
+    answer = await _rendered(target, f"{place}&annotation=patient")
+    is_ignored = answer.content == plain.content and not _unsupported(answer, "patient")
+    need(not is_ignored, "annotation is not heeded at all, which REN-23 judges")
+
+
 @case(
     "REN-24",
     section="8.3.5.1.1",
@@ -517,7 +527,7 @@ async def annotations_are_drawn(target: Target) -> None:
     needs=_CT,
 )
 async def unknown_annotation_is_warned_of(target: Target) -> None:
-    await _need_picture(target)
+    await _need_annotations(target)
     answer = await _rendered(target, "annotation=foo")
     answer.expect_status(200, 400)
     if answer.status == 400:
@@ -538,6 +548,7 @@ async def unknown_annotation_is_warned_of(target: Target) -> None:
     needs=_CT,
 )
 async def empty_annotation_is_400(target: Target) -> None:
+    await _need_annotations(target)
     await _expect_400(target, ["annotation="])
 
 
@@ -767,15 +778,26 @@ async def multi_frame_is_rendered_with_all_frames(target: Target) -> None:
     requirement="What cannot be rendered in an acceptable type is answered with 406.",
     request="GET {b}/.../instances/{F5}/rendered, Accept: image/jpeg",
     expected="406 (200 where waveforms are rendered; 404 or 501 where they never are)",
-    needs=(Fixture.F5, Feature.RETRIEVE),
+    needs=(Fixture.F1, Fixture.F5, Feature.RETRIEVE),
 )
 async def picture_of_a_waveform_is_406(target: Target) -> None:
-    answer = await _rendered(target, accept=JPEG, instance=target.instance(Fixture.F5))
+    waveform = target.instance(Fixture.F5)
+    plain = await target.get(f"{waveform.path}/metadata")
+    need(waveform.sop_instance_uid.encode() in plain.content, "the waveform is not there")
+    answer = await _rendered(target, accept=JPEG, instance=waveform)
     # Table 8.5-1: 404 without a representation, 501 for a SOP class that is not supported.
-    answer.expect_status(406, 200, 404, 501)
+    await expect_not_acceptable(target, answer, 200, 404, 501)
     target.note(f"a waveform as a picture: {answer.status}")
     if answer.status == 200:
         pictures.of(answer, JPEG)
+
+
+async def _need_parts(target: Target) -> None:
+    """Raises Unmet: pictures do not come in parts at all."""
+    path = f"{_slice(target).series_path}/rendered"
+    answer = await target.get(path, accept=JPEG_PARTS)
+    words = f"a rendered series in parts is {answer.status}, which REN-06 judges"
+    need(answer.status in (200, 206), words)
 
 
 @case(
@@ -785,9 +807,10 @@ async def picture_of_a_waveform_is_406(target: Target) -> None:
     requirement="Studies can be rendered: the pictures of all their images.",
     request='GET {b}/studies/{S14}/rendered, Accept: multipart/related; type="image/jpeg"',
     expected="200; 2 parts of image/jpeg for two series of one image",
-    needs=(Fixture.F14, Feature.RETRIEVE),
+    needs=(Fixture.F1, Fixture.F14, Feature.RETRIEVE),
 )
 async def rendered_study_has_a_part_for_each_image(target: Target) -> None:
+    await _need_parts(target)
     study = target.study(Fixture.F14)
     answer = await target.get(f"{study.path}/rendered", accept=JPEG_PARTS)
     got, wanted = len(pictures.parts_of(answer, JPEG)), len(study.instances)
@@ -801,9 +824,10 @@ async def rendered_study_has_a_part_for_each_image(target: Target) -> None:
     requirement="Of several frames each is rendered, and no other.",
     request='GET {b}/.../instances/{F8}/frames/1,3/rendered, Accept: multipart; "image/jpeg"',
     expected="200; 2 parts of image/jpeg",
-    needs=_FRAMES,
+    needs=(Fixture.F1, *_FRAMES),
 )
 async def several_rendered_frames_are_parts(target: Target) -> None:
+    await _need_parts(target)
     path = f"{target.instance(Fixture.F8).path}/frames"
     one = await target.get(f"{path}/1/rendered", accept=JPEG)
     need(one.status == 200, f"a single frame cannot be rendered: {one.status}")

@@ -730,8 +730,7 @@ async def owner_updates_the_progress(target: Target) -> None:
 
 async def _progress(made: Workitem) -> float | None:
     items = dicom_json.values_of(await made.get(), PROGRESS_SEQUENCE)
-    written = dicom_json.text(items[0], PROGRESS) if items else ""
-    return float(written) if written else None
+    return dicom_json.number(items[0], PROGRESS) if items else None
 
 
 @case(

@@ -229,8 +229,7 @@ async def progress_is_reported(target: Target) -> None:
         event = await channel.next(made, PROGRESS_REPORT)
         items = dicom_json.values_of(event, PROGRESS_SEQUENCE)
         expect(len(items) == 1, f"{PROGRESS_SEQUENCE} has {len(items)} items instead of one")
-        written = dicom_json.text(items[0], PROGRESS)
-        expect(bool(written) and float(written) == 50, "the progress reported is not 50")
+        expect(dicom_json.number(items[0], PROGRESS) == 50, "the progress reported is not 50")
 
 
 @case(

@@ -7,11 +7,11 @@ from dicomweb_conformance.running import Run
 
 
 def write(run: Run, folder: Path) -> list[Path]:
-    """report.json, report.xml (JUnit) and report.html. Raises OSError."""
+    """report.json, junit.xml and report.html. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "report.json": record.as_json(run),
-        "report.xml": junit.as_xml(run),
+        "junit.xml": junit.as_xml(run),
         "report.html": page.as_html(run),
     }
     for name, text in contents.items():
