@@ -51,7 +51,9 @@ def openapi(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     install(session)
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", *(session.posargs or ("-n", "logical", "--dist", "loadfile"))
+    )
 
 
 @nox.session

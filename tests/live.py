@@ -1,5 +1,6 @@
 """A real `bfr-dicomweb serve` on a free loopback port."""
 
+import itertools
 import os
 import signal
 import socket
@@ -7,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Final
 
 import httpx2
 
@@ -17,13 +19,21 @@ import commands
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
+# Below those that the kernel gives to clients: no connection has taken one when a server wants it.
+_PORTS: Final = range(20_000, 32_000)
+_WORKERS: Final = 16
+_tried = itertools.count(os.getpid())
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """One that is given to no other server of this test run, whichever worker starts it."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    own = _PORTS[worker::_WORKERS]
+    while True:
+        port = own[next(_tried) % len(own)]
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def is_listened_on(port: int) -> bool:

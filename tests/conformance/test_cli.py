@@ -1,6 +1,8 @@
 """The command, against a real server on a loopback port."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,6 +141,25 @@ def test_what_speaks_no_http_is_not_judged(served: Served) -> None:
 
     assert done.exit_code == 2
     assert "no response" in done.stderr
+
+
+def test_values_that_a_library_warns_of_are_not_printed() -> None:
+    meant = """
+import logging, warnings
+from dicomweb_conformance import cli
+def app():
+    warnings.warn("Invalid value for VR CS: 'of a patient'")
+    logging.getLogger("pydicom").warning("of a patient")
+    logging.getLogger("pynetdicom.acse").error("of a patient")
+cli.app = app
+cli.main()
+"""
+    folder = Path(cli.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", meant], cwd=folder, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout + done.stderr == ""
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

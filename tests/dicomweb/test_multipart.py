@@ -241,7 +241,9 @@ def test_another_entity_tag_has_another_boundary() -> None:
     assert boundary_for('"1"') != boundary_for('"2"')
 
 
-@pytest.mark.parametrize("boundary", [new_boundary(), boundary_for('"1"')])
+@pytest.mark.parametrize(
+    "boundary", [new_boundary(), boundary_for('"1"')], ids=["new", "of an entity tag"]
+)
 def test_a_boundary_needs_no_quotes(boundary: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", boundary)
 

@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import binascii
+import logging
 import re
 import ssl
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -333,6 +335,10 @@ def coverage_command() -> None:
 
 
 def main() -> None:
+    # they tell of an odd value by printing it, and it may be of a patient
+    warnings.simplefilter("ignore")
+    for library in ("pydicom", "pynetdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     try:
         app()
     except KeyboardInterrupt:
