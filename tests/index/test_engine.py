@@ -246,3 +246,13 @@ async def test_without_the_driver_of_postgresql_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     with pytest.raises(ValueError, match=r"bfr-dicomweb\[postgres\]"):
         await Index.open("postgresql://x/y")
+
+
+async def test_a_transaction_without_a_statement_lets_others_write(sqlite_url: str) -> None:
+    index, other = await Index.open(sqlite_url), await Index.open(sqlite_url)
+    async with index.write():
+        pass
+    async with asyncio.timeout(5), other.write() as conn:
+        await conn.exec_driver_sql("UPDATE counter SET change = change")
+    await index.close()
+    await other.close()

@@ -98,6 +98,8 @@ class Index:
                     if self.is_sqlite:
                         driver = await _driver(conn)
                         await sqlite.begin_immediate(driver, timeout_s=_TIMEOUT_S)
+                    # else nothing would be committed, and the lock kept, where nothing is executed
+                    await conn.begin()
                     yield conn
                     await conn.commit()
                 except BaseException:
