@@ -20,7 +20,7 @@ from dicomweb_conformance.cases import CHAPTERS, find, select
 from dicomweb_conformance.chapters import (
     commitment,
     non_patient,
-    worklist,
+    worklist_cancellation,
     worklist_events,
     worklist_search,
 )
@@ -63,7 +63,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "QUIET_S", 0.03)
     monkeypatch.setattr(worklist_events, "_AFTER_THE_END_S", 0)
     monkeypatch.setattr(commitment, "_PATIENCE_S", 0.05)
-    for chapter in (worklist, worklist_search, non_patient):
+    for chapter in (worklist_cancellation, worklist_search, non_patient):
         monkeypatch.setattr(chapter, "_POLL_S", 0.01)
         monkeypatch.setattr(chapter, "SETTLE_S", 0.02)
 

@@ -12,8 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import N_CREATE
 
 from dicomweb_conformance import notifications
-from dicomweb_conformance.chapters import worklist as worklist_chapter
-from dicomweb_conformance.chapters import worklist_events, worklist_search
+from dicomweb_conformance.chapters import worklist_cancellation, worklist_events, worklist_search
 from dicomweb_conformance.verdicts import Outcome
 from dicomweb_conformance.workitems import UPS_PUSH
 from planted_faults import (
@@ -362,8 +361,8 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "EVENT_WAIT_S", 0.25)
     monkeypatch.setattr(notifications, "QUIET_S", 0.15)
     monkeypatch.setattr(worklist_events, "_AFTER_THE_END_S", 0)
-    monkeypatch.setattr(worklist_chapter, "_POLL_S", 0.01)
-    monkeypatch.setattr(worklist_chapter, "SETTLE_S", 0.05)
+    monkeypatch.setattr(worklist_cancellation, "_POLL_S", 0.01)
+    monkeypatch.setattr(worklist_cancellation, "SETTLE_S", 0.05)
     monkeypatch.setattr(worklist_search, "_POLL_S", 0.01)
     monkeypatch.setattr(worklist_search, "SETTLE_S", 0.05)
 

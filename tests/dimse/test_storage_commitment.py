@@ -1,5 +1,6 @@
 """Storage commitment asked of this archive (PS3.4 Annex J)."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -247,24 +248,46 @@ def test_the_result_comes_on_the_association_of_the_request(
     assert heard == [1]
 
 
-def test_instances_may_be_stored_while_the_result_comes(archive: Served, stored: list[str]) -> None:
+def stored_while_told(
+    archive: Served, asked: Sequence[Dataset]
+) -> tuple[list[int], list[str]] | None:
+    """Statuses of three instances for each request, and the transactions that were told of.
+
+    None when the requester waits for itself: pynetdicom's does, once in a great while, when
+    something is asked of it while it sends.
+    """
     heard: list[str] = []
 
     def hear(event: Any) -> tuple[int, None]:
         heard.append(event.event_information.TransactionUID)
         return 0x0000, None
 
-    handlers = [(evt.EVT_N_EVENT_REPORT, hear)]
-    asked = [information(referenced(stored[at : at + 1])) for at in range(5)]
-    statuses = []
-    with associated(archive, TABLET, storage=True, handlers=handlers) as association:
+    statuses: list[int] = []
+    with associated(
+        archive, TABLET, storage=True, handlers=[(evt.EVT_N_EVENT_REPORT, hear)]
+    ) as association:
+        watch = threading.Timer(20, association.kill)
+        watch.daemon = True
+        watch.start()
         for one in asked:
             ask(association, one)
             for made in a_series(3):
-                dataset = dcmread(DicomBytesIO(made))
-                statuses.append(association.send_c_store(dataset).Status)
+                answer = association.send_c_store(dcmread(DicomBytesIO(made)))
+                if not association.is_established:
+                    return None
+                statuses.append(answer.Status)
+        watch.cancel()
         until(lambda: len(heard) == len(asked))
+    return statuses, heard
 
+
+def test_instances_may_be_stored_while_the_result_comes(archive: Served, stored: list[str]) -> None:
+    asked = [information(referenced(stored[at : at + 1])) for at in range(5)]
+
+    found = stored_while_told(archive, asked) or stored_while_told(archive, asked)
+
+    assert found is not None
+    statuses, heard = found
     assert statuses == [0x0000] * 15
     assert sorted(heard) == sorted(one.TransactionUID for one in asked)
 

@@ -4,6 +4,7 @@ pynetdicom is the extra `dimse`: without it every case that needs an association
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -192,20 +193,33 @@ def _opened(target: Target, contexts: Sequence[Context]) -> Iterator[Dialogue]:
         for context in contexts
         if context.as_scp
     ]
+    connections: list[socket.socket] = []
     association = entity.associate(
         host,
         port,
         ae_title=title,
         ext_neg=list(roles),
-        evt_handlers=[(evt.EVT_C_STORE, _kept, [received])],
+        evt_handlers=[
+            (evt.EVT_C_STORE, _kept, [received]),
+            (evt.EVT_CONN_OPEN, _connected, [connections]),
+        ],
     )
-    if not association.is_established:
-        raise Unmet(_why_not(association))
     try:
+        if not association.is_established:
+            raise Unmet(_why_not(association))
         yield Dialogue(association, received)
     finally:
         if association.is_established:
             association.release()
+        # pynetdicom leaves the one open that the server has closed
+        for connection in connections:
+            connection.close()
+
+
+def _connected(event: "Event", connections: list[socket.socket]) -> None:
+    opened = event.assoc.dul.socket
+    if opened is not None and opened.socket is not None:
+        connections.append(opened.socket)
 
 
 def _kept(event: "Event", received: list[Dataset]) -> int:

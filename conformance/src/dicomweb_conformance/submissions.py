@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 
 from dicomweb_conformance import multipart, native_xml, synthetic
 from dicomweb_conformance.fixtures import Fixture, Instance, Study, Uids, studies_of
-from dicomweb_conformance.target import Target
+from dicomweb_conformance.media_types import DICOM_JSON
+from dicomweb_conformance.target import Response, Target
 
 Sent = tuple[str, bytes]  # Content-Type and payload
 _NAME_PARTS: Final = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
@@ -114,6 +115,14 @@ def as_xml(datasets: Iterable[Mapping[str, object]], bulk: Iterable[BulkPart] = 
     """One part for each metadata, and those that they refer to."""
     first = [({"Content-Type": "application/dicom+xml"}, to_xml(each)) for each in datasets]
     return multipart.write(first + _bulk(bulk), root_type="application/dicom+xml")
+
+
+async def submit(
+    target: Target, sent: Sent, *, study: str = "", accept: str = DICOM_JSON
+) -> Response:
+    content_type, payload = sent
+    path = f"/studies/{study}" if study else "/studies"
+    return await target.post(path, payload, content_type=content_type, accept=accept)
 
 
 def _bulk(parts: Iterable[BulkPart]) -> list[tuple[dict[str, str], bytes]]:

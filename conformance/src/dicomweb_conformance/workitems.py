@@ -10,9 +10,12 @@ from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from dicomweb_conformance import dicom_json, multipart, native_xml
+from dicomweb_conformance.claims import Feature
 from dicomweb_conformance.media_types import DICOM_JSON
 from dicomweb_conformance.target import Response, Target
 from dicomweb_conformance.verdicts import NotClaimed, Unmet, Violated, expect, need
+
+WORKLIST_SERVICE: Final = (Feature.WORKLIST, Feature.WRITING)
 
 SCHEDULED: Final = "SCHEDULED"
 IN_PROGRESS: Final = "IN PROGRESS"
@@ -34,6 +37,8 @@ PERFORMED_SEQUENCE: Final = "00741216"
 STATION_NAMES: Final = "00404025"
 PATIENT_ID: Final = "00100020"
 SOP_INSTANCE: Final = "00080018"
+
+ALREADY_IN_STATE: Final = "The UPS is already in the requested state of"
 
 Attributes = dict[str, dict[str, object]]
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from dicomweb_conformance import dicom_json
 from dicomweb_conformance.cases import case
-from dicomweb_conformance.claims import Feature
 from dicomweb_conformance.notifications import (
     ASSIGNED,
     CANCEL_REQUESTED,
@@ -44,6 +43,7 @@ from dicomweb_conformance.workitems import (
     STATION_NAMES,
     UPS_PUSH,
     WORKLIST,
+    WORKLIST_SERVICE,
     Attributes,
     Workitem,
     attribute,
@@ -59,7 +59,6 @@ from dicomweb_conformance.workitems import (
     workitem,
 )
 
-_WORKLIST: Final = (Feature.WORKLIST, Feature.WRITING)
 _SECTIONS_OF_EVENTS: Final = "11.13.1, 8.10.5, PS3.4 CC.2.4.3"
 
 
@@ -92,7 +91,7 @@ def _need_admitted(answer: Response) -> None:
     requirement="A subscription is answered with the URL of the WebSocket for its event reports.",
     request="POST {b}/workitems/{uid}/subscribers/{aet}",
     expected="201; Content-Location is a ws or wss URL",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def subscription_names_a_websocket(target: Target) -> None:
     async with workitem(target) as made, _subscriber(target, made.uid) as answer:
@@ -110,7 +109,7 @@ async def subscription_names_a_websocket(target: Target) -> None:
     requirement="The WebSocket that a subscription names can be opened (RFC 6455).",
     request="GET {the URL of Content-Location}, Upgrade: websocket",
     expected="101 with the right Sec-WebSocket-Accept",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def websocket_can_be_opened(target: Target) -> None:
     async with workitem(target) as made:
@@ -130,7 +129,7 @@ async def websocket_can_be_opened(target: Target) -> None:
     requirement="Who subscribes to a workitem gets a report of its state at once, each time.",
     request="POST {b}/workitems/{uid}/subscribers/{aet} again, the WebSocket being open",
     expected="a UPS State Report with the state SCHEDULED",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def subscription_begins_with_a_state_report(target: Target) -> None:
     async with workitem(target) as made:
@@ -153,7 +152,7 @@ async def subscription_begins_with_a_state_report(target: Target) -> None:
     " event type, message id and the attributes of its type.",
     request="a state report of a claim",
     expected="UPS Push, the workitem, event type 1, a message id, state and readiness",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def state_report_has_its_attributes(target: Target) -> None:
     async with workitem(target) as made, following(target, made) as channel:
@@ -178,7 +177,7 @@ async def state_report_has_its_attributes(target: Target) -> None:
     requirement="Every change of state is reported to the subscribers, in order.",
     request="claim and complete a workitem that is subscribed to",
     expected="state reports: IN PROGRESS, COMPLETED",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def changes_of_state_are_reported_in_order(target: Target) -> None:
     async with workitem(target) as made, following(target, made) as channel:
@@ -195,7 +194,7 @@ async def changes_of_state_are_reported_in_order(target: Target) -> None:
     requirement="A request to cancel is passed on to the subscribers, with reason and contact.",
     request="POST {b}/workitems/{uid}/cancelrequest with reason and contact, one IN PROGRESS",
     expected="event type 2 with Requesting AE, reason, contact URI and contact name",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def request_to_cancel_is_passed_on(target: Target) -> None:
     given: Attributes = {
@@ -220,7 +219,7 @@ async def request_to_cancel_is_passed_on(target: Target) -> None:
     requirement="An update of the progress is reported to the subscribers.",
     request="POST {b}/workitems/{uid}?{transaction} with the progress 50",
     expected="event type 3 with the progress 50",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def progress_is_reported(target: Target) -> None:
     async with workitem(target, IN_PROGRESS) as made, following(target, made) as channel:
@@ -239,7 +238,7 @@ async def progress_is_reported(target: Target) -> None:
     requirement="An update of the stations that are to do the work is reported as an assignment.",
     request="POST {b}/workitems/{uid} with a Scheduled Station Name Code Sequence",
     expected="event type 5 with the sequence",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def assignment_is_reported(target: Target) -> None:
     async with workitem(target) as made, following(target, made) as channel:
@@ -258,7 +257,7 @@ async def assignment_is_reported(target: Target) -> None:
     requirement="A change of the input readiness is reported to the subscribers.",
     request="POST {b}/workitems/{uid} with Input Readiness State INCOMPLETE",
     expected="event type 1 with INCOMPLETE",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def readiness_is_reported(target: Target) -> None:
     async with workitem(target) as made, following(target, made) as channel:
@@ -278,7 +277,7 @@ async def readiness_is_reported(target: Target) -> None:
     " then CANCELED.",
     request="POST {b}/workitems/{uid}/cancelrequest of a SCHEDULED workitem",
     expected="state reports: IN PROGRESS, CANCELED",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def cancellation_is_reported_in_two_steps(target: Target) -> None:
     async with workitem(target) as made, following(target, made) as channel:
@@ -297,7 +296,7 @@ async def cancellation_is_reported_in_two_steps(target: Target) -> None:
     " them.",
     request="POST {b}/workitems/1.2.840.10008.5.1.4.34.5/subscribers/{aet}, then create and claim",
     expected="state reports: SCHEDULED, IN PROGRESS",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def new_workitems_are_reported_to_the_worklist(target: Target) -> None:
     async with (
@@ -318,7 +317,7 @@ async def new_workitems_are_reported_to_the_worklist(target: Target) -> None:
     request="POST {b}/workitems/1.2.840.10008.5.1.4.34.5.1/subscribers/{aet}"
     "?deletionlock=true&filter=00100020={own}, twice, 3 workitems of that patient being there",
     expected="a state report of each of the 3",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def lock_on_the_worklist_reports_what_is_there(target: Target) -> None:
     own, ae_title = new_patient_id(target), new_ae_title(target)
@@ -347,7 +346,7 @@ async def lock_on_the_worklist_reports_what_is_there(target: Target) -> None:
     " of the changes of what was there.",
     request="POST {b}/workitems/1.2.840.10008.5.1.4.34.5/subscribers/{aet}, one being SCHEDULED",
     expected="no report at first; IN PROGRESS when it is claimed",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def worklist_without_lock_reports_changes_only(target: Target) -> None:
     ae_title = new_ae_title(target)
@@ -374,7 +373,7 @@ async def worklist_without_lock_reports_changes_only(target: Target) -> None:
     " of the old ones.",
     request="POST {b}/workitems/1.2.840.10008.5.1.4.34.5/subscribers/{aet}/suspend",
     expected="200; no report of a workitem made later; reports of one made before",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def suspension_keeps_what_is_subscribed_to(target: Target) -> None:
     ae_title = new_ae_title(target)
@@ -401,7 +400,7 @@ async def _touch(made: Workitem) -> None:
     " those subscribed to one by one.",
     request="DELETE {b}/workitems/1.2.840.10008.5.1.4.34.5/subscribers/{aet}",
     expected="200; no further reports",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def unsubscribing_from_the_worklist_ends_all_reports(target: Target) -> None:
     ae_title = new_ae_title(target)
@@ -427,7 +426,7 @@ async def unsubscribing_from_the_worklist_ends_all_reports(target: Target) -> No
     requirement="Who unsubscribes from a workitem gets no further reports of it.",
     request="DELETE {b}/workitems/{uid}/subscribers/{aet}, twice",
     expected="200 without a payload, no further reports; then 404 or 200",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def unsubscribing_ends_the_reports(target: Target) -> None:
     ae_title = new_ae_title(target)
@@ -452,7 +451,7 @@ async def unsubscribing_ends_the_reports(target: Target) -> None:
     requirement="A workitem that is not known cannot be subscribed to.",
     request="POST {b}/workitems/{a UID that nothing has}/subscribers/{aet}",
     expected="404",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def unknown_workitem_cannot_be_subscribed_to(target: Target) -> None:
     async with workitem(target) as made, _subscriber(target, made.uid) as known:
@@ -468,7 +467,7 @@ async def unknown_workitem_cannot_be_subscribed_to(target: Target) -> None:
     requirement="A server that has no filtered worklist says so with 403 and a Warning.",
     request="POST {b}/workitems/1.2.840.10008.5.1.4.34.5.1/subscribers/{aet}?filter=...",
     expected='403, Warning: 299 "Filtered Worklist Subscriptions are not supported"; or 201',
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def filter_is_refused_with_a_warning(target: Target) -> None:
     async with workitem(target) as made, _subscriber(target, made.uid) as plain:
@@ -490,7 +489,7 @@ async def filter_is_refused_with_a_warning(target: Target) -> None:
     request="POST {b}/workitems/1.2.840.10008.5.1.4.34.5.1/subscribers/{aet}"
     "?filter=00741204%3DAI,00100020%3D{own}",
     expected="a report of the new workitem labelled AI, none of another",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def filter_chooses_what_is_reported(target: Target) -> None:
     own = new_patient_id(target)
@@ -511,7 +510,7 @@ async def filter_chooses_what_is_reported(target: Target) -> None:
     requirement="The filtered worklist cannot be subscribed to without a filter.",
     request="POST {b}/workitems/1.2.840.10008.5.1.4.34.5.1/subscribers/{aet} without filter",
     expected="400",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def filtered_worklist_needs_a_filter(target: Target) -> None:
     filters = f"{PATIENT_ID}={new_patient_id(target)}"
@@ -531,7 +530,7 @@ async def filtered_worklist_needs_a_filter(target: Target) -> None:
     requirement="A workitem that somebody holds with a deletion lock is there after its end.",
     request="POST {b}/workitems/{uid}/subscribers/{aet}?deletionlock=true, complete, GET",
     expected="200, COMPLETED",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def deletion_lock_keeps_the_workitem(target: Target) -> None:
     async with workitem(target) as made, _subscriber(target, made.uid, lock="true") as answer:
@@ -555,7 +554,7 @@ _AFTER_THE_END_S: Final = 0.5
     " so.",
     request="POST {b}/workitems/{uid}/subscribers/{aet}?deletionlock=true",
     expected='201; Warning: 299 "Deletion Lock not granted" unless the lock is granted',
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def refused_lock_is_warned_about(target: Target) -> None:
     async with workitem(target) as made:
@@ -574,7 +573,7 @@ async def refused_lock_is_warned_about(target: Target) -> None:
     requirement="deletionlock is true or false.",
     request="POST {b}/workitems/{uid}/subscribers/{aet}?deletionlock=maybe",
     expected="400",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def deletionlock_that_is_no_truth_is_400(target: Target) -> None:
     async with workitem(target) as made:

@@ -6,7 +6,6 @@ from typing import Final
 
 from dicomweb_conformance.archive import SETTLE_S
 from dicomweb_conformance.cases import case
-from dicomweb_conformance.claims import Feature
 from dicomweb_conformance.target import Response, Target
 from dicomweb_conformance.verdicts import Level, Unmet, expect, need
 from dicomweb_conformance.workitems import (
@@ -20,6 +19,7 @@ from dicomweb_conformance.workitems import (
     STATION_NAMES,
     TRANSACTION_UID,
     WORKLIST_LABEL,
+    WORKLIST_SERVICE,
     Attributes,
     Workitem,
     attribute,
@@ -32,7 +32,6 @@ from dicomweb_conformance.workitems import (
     workitem,
 )
 
-_WORKLIST: Final = (Feature.WORKLIST, Feature.WRITING)
 _POLL_S: Final = 0.25
 
 
@@ -86,7 +85,7 @@ _RETURNED: Final = (
     " type 1 and 2.",
     request="GET {b}/workitems?PatientID={own}&ProcedureStepState=SCHEDULED",
     expected="200; only what is SCHEDULED; every attribute of return type 1 or 2",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def state_is_searched_and_return_keys_are_there(target: Target) -> None:
     own = new_patient_id(target)
@@ -108,7 +107,7 @@ async def state_is_searched_and_return_keys_are_there(target: Target) -> None:
     " payload.",
     request="GET {b}/workitems?PatientID={nobody's}",
     expected="204, no payload; or 200 with an empty one",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def search_that_finds_nothing_has_no_results(target: Target) -> None:
     own = new_patient_id(target)
@@ -175,7 +174,7 @@ _KEYS: Final = (
     request="GET {b}/workitems?PatientID={own}&{key}: labels, priority, readiness, patient's name,"
     " admission, accession number, requested procedure",
     expected="the one workitem of two that has the value",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def required_keys_are_matched(target: Target) -> None:
     own = new_patient_id(target)
@@ -202,7 +201,7 @@ _STARTS: Final = (
     requirement="The scheduled start of workitems is matched as a single DateTime and as a range.",
     request="GET {b}/workitems?PatientID={own}&ScheduledProcedureStepStartDateTime={range}",
     expected="the workitem where its start is in the range, and only there",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def start_is_matched_as_a_range(target: Target) -> None:
     own = new_patient_id(target)
@@ -231,7 +230,7 @@ _CODED: Final = {
     " matched.",
     request="GET {b}/workitems?PatientID={own}&{sequence}.CodeValue={code}",
     expected="the one workitem of two that has the code",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def code_sequences_are_matched(target: Target) -> None:
     own = new_patient_id(target)
@@ -250,7 +249,7 @@ async def code_sequences_are_matched(target: Target) -> None:
     requirement="The Transaction UID is in no search result, not even where it is asked for.",
     request="GET {b}/workitems?PatientID={own}&includefield=TransactionUID, one IN PROGRESS",
     expected="200 without (0008,1195)",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def transaction_uid_is_not_found(target: Target) -> None:
     own = new_patient_id(target)
@@ -269,7 +268,7 @@ async def transaction_uid_is_not_found(target: Target) -> None:
     requirement="limit, offset and includefield are supported, and a Warning tells what remains.",
     request="GET {b}/workitems?PatientID={own}&limit=1, &offset=2, &includefield=(0040,4010)",
     expected="1 of 3 with the Warning of 2 additional results; the last one; the attribute",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def results_are_paged(target: Target) -> None:
     own = new_patient_id(target)
@@ -301,7 +300,7 @@ async def results_are_paged(target: Target) -> None:
     request="GET {b}/workitems?PatientID={own}&ScheduledStationNameCodeSequence.CodeValue=A"
     "&ScheduledStationNameCodeSequence.CodingSchemeDesignator=99Y",
     expected="not the workitem with the items (A, 99X) and (B, 99Y)",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def keys_of_a_sequence_match_in_one_item(target: Target) -> None:
     own = new_patient_id(target)
@@ -322,7 +321,7 @@ async def keys_of_a_sequence_match_in_one_item(target: Target) -> None:
     requirement="The meaning of a code is no matching key.",
     request="GET {b}/workitems?PatientID={own}&ScheduledStationNameCodeSequence.CodeMeaning=Other",
     expected="the key is ignored, or 400",
-    needs=_WORKLIST,
+    needs=WORKLIST_SERVICE,
 )
 async def code_meaning_is_no_matching_key(target: Target) -> None:
     own = new_patient_id(target)
