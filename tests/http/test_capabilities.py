@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import httpx2
 import pytest
 
-from bfr_dicomweb.dicomweb import openapi
+from bfr_dicomweb.dicomweb import capabilities, openapi
 from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS
 from live import Live
 from objects import uid
@@ -206,6 +206,13 @@ def test_no_claimed_resource_is_missing(client: httpx2.Client, wadl: ElementTree
             continue
         allowed = client.request("OPTIONS", path).headers["Allow"]
         assert method in allowed.split(", "), path
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_volumes_are_offered_where_they_can_be_made(installed: bool) -> None:
+    told = capabilities.offered("/dicomweb", deletion=False, volumes=installed)
+
+    assert any("rendered3d" in one.path for one in told) is installed
 
 
 def test_options_of_a_resource_tells_its_methods(client: httpx2.Client) -> None:

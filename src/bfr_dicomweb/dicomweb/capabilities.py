@@ -17,6 +17,7 @@ from starlette.responses import Response
 from bfr_dicomweb.dicom.media_types import COMPRESSED_BULKDATA, JSON, Offer
 from bfr_dicomweb.dicomweb.responses import CACHE_CONTROL, not_modified
 from bfr_dicomweb.dicomweb.service import accept_of, base_uri_of, service_of
+from bfr_dicomweb.rendering import volume
 
 if TYPE_CHECKING:
     # the table has this module's handlers in it, so it is asked for when they run
@@ -50,6 +51,8 @@ COMPRESSED: Final = "multipart/related; type=<compressed bulkdata media type>"
 _COMPRESSED: Final = tuple(
     f'multipart/related; type="{row.media_type}"' for row in COMPRESSED_BULKDATA
 )
+# Rendered MPR and Rendered 3D.
+_VOLUMES: Final = frozenset({"10.4.1.1.7", "10.4.1.1.8"})
 _OFFERS: Final = (Offer(WADL, is_default=True), Offer(JSON))
 
 
@@ -65,20 +68,26 @@ class _Node:
 
 async def retrieve_capabilities(request: Request) -> Response:
     """The Capabilities Description (Annexes G and H) of the resources below the base URI."""
-    from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS
-
     offer = accept_of(request, required=False).select(_OFFERS)
     service = service_of(request)
-    told = [one for one in ENDPOINTS if one.section]
-    if service.allows_deletion:
+    told = offered(service.root, deletion=service.allows_deletion, volumes=volume.is_installed())
+    body = _written(told, base_uri_of(request), offer.media_type)
+    return _answer(request, body, offer.media_type, {"Allow": "OPTIONS", "Vary": "Accept"})
+
+
+def offered(root: str, *, deletion: bool, volumes: bool) -> tuple["Endpoint", ...]:
+    """What of the route table this service does, with paths below the base URI."""
+    from bfr_dicomweb.dicomweb.endpoints import ENDPOINTS
+
+    told = [one for one in ENDPOINTS if one.section and (volumes or one.section not in _VOLUMES)]
+    if deletion:
         # what is not of the Standard stands in the table with its whole path
         told += [
-            replace(one, path=one.path.removeprefix(service.root))
+            replace(one, path=one.path.removeprefix(root))
             for one in ENDPOINTS
             if one.method == "DELETE" and not one.section
         ]
-    body = _written(tuple(told), base_uri_of(request), offer.media_type)
-    return _answer(request, body, offer.media_type, {"Allow": "OPTIONS", "Vary": "Accept"})
+    return tuple(told)
 
 
 async def describe(request: Request) -> Response:

@@ -59,7 +59,8 @@ ZIP: Final = """\
 CAPABILITIES: Final = """\
 - OPTIONS of the base URI is answered in WADL or JSON (Annexes G and H), without an Accept header in
   WADL. With `Origin` and `Access-Control-Request-Method` it is a CORS preflight.
-- DELETE of studies, series and instances is in the description where BFR_ALLOW_DELETION is true.
+- DELETE of studies, series and instances is in the description where BFR_ALLOW_DELETION is true,
+  rendered MPR and 3D where the extra `volume` is installed.
 - OPTIONS of any other resource tells its methods in Allow.
 - The same resources, and those that are not of PS3.18, are described in OpenAPI 3.1 at
   `/openapi.json`."""

@@ -1,7 +1,8 @@
 """A volume with its voxels (PS3.3 section C.11.23.1)."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -27,6 +28,12 @@ Modality = Rescale | LookupTable
 # Volumes are surveyed in about this many voxels.
 SURVEYED_VOXELS: Final = 1 << 20
 UNCHANGED: Final = Rescale()
+
+
+@lru_cache(1)
+def is_installed() -> bool:
+    """Whether there is what volumes are sampled with (the extra `volume`)."""
+    return find_spec("scipy") is not None
 
 
 def require_scipy() -> None:
